@@ -1,0 +1,68 @@
+package seccomp
+
+import (
+	"encoding/binary"
+	"sync"
+)
+
+// maxPrograms bounds the cache: a host program that makes up a policy for each job must not fill its memory with them.
+const maxPrograms = 64
+
+var programs cache
+
+// cache keeps compiled programs by their policy's content. Its zero value is empty and ready.
+type cache struct {
+	mu      sync.Mutex
+	entries map[string]*cached
+}
+
+type cached struct {
+	once    sync.Once
+	program Program
+	err     error
+}
+
+func (c *cache) get(p Policy) (Program, error) {
+	e := c.entry(p.key())
+	// Not under the lock: a policy that is ready must not wait for one that is being compiled.
+	e.once.Do(func() { e.program, e.err = p.compile() })
+	return e.program, e.err
+}
+
+func (c *cache) entry(key string) *cached {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil {
+		return e
+	}
+	if len(c.entries) >= maxPrograms || c.entries == nil {
+		c.entries = make(map[string]*cached)
+	}
+	e := &cached{}
+	c.entries[key] = e
+	return e
+}
+
+// key is the policy's content, each part with its length, so that two policies have one key only if they are equal.
+func (p Policy) key() string {
+	b := make([]byte, 0, 8<<10)
+	number := func(v uint64) { b = binary.AppendUvarint(b, v) }
+	number(uint64(p.Default))
+	number(uint64(p.unknown()))
+	for _, r := range p.Rules {
+		number(uint64(r.Action))
+		number(uint64(len(r.Names)))
+		for _, name := range r.Names {
+			number(uint64(len(name)))
+			b = append(b, name...)
+		}
+		number(uint64(len(r.Args)))
+		for _, a := range r.Args {
+			number(uint64(a.Index))
+			number(uint64(a.Op))
+			number(a.Value)
+			number(a.ValueTwo)
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,56 @@
+//go:build linux && cgo && (amd64 || arm64)
+
+package seccomp
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+
+	libseccomp "github.com/seccomp/libseccomp-golang"
+	"golang.org/x/sys/unix"
+)
+
+// dispatch has libseccomp write the code that finds a call's label by its number, for the native architecture.
+func dispatch(labels map[uint32]label) ([]byte, error) {
+	filter, err := libseccomp.NewFilter(mark(defaultLabel))
+	if err != nil {
+		return nil, fmt.Errorf("libseccomp: new filter: %w", err)
+	}
+	defer filter.Release()
+	if err := filter.SetBadArchAction(mark(foreignLabel)); err != nil {
+		return nil, fmt.Errorf("libseccomp: set bad-architecture action: %w", err)
+	}
+	// A binary tree, from libseccomp 2.5 on. An older one writes a chain of comparisons: slower, of the same meaning.
+	_ = filter.SetOptimize(2)
+	for _, number := range slices.Sorted(maps.Keys(labels)) {
+		if err := filter.AddRule(libseccomp.ScmpSyscall(number), mark(labels[number])); err != nil {
+			return nil, fmt.Errorf("libseccomp: add rule for call %d: %w", number, err)
+		}
+	}
+	return export(filter)
+}
+
+func mark(at label) libseccomp.ScmpAction {
+	return libseccomp.ActTrace.SetReturnCode(int16(at))
+}
+
+// export goes through a memfd, which takes any size; a pipe would block on a program larger than its buffer, and
+// libseccomp exports to memory only from 2.6 on.
+func export(filter *libseccomp.ScmpFilter) ([]byte, error) {
+	fd, err := unix.MemfdCreate("seccomp-filter", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "memfd:seccomp-filter")
+	defer file.Close()
+	if err := filter.ExportBPF(file); err != nil {
+		return nil, fmt.Errorf("libseccomp: export filter: %w", err)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(file)
+}

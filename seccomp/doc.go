@@ -1,0 +1,25 @@
+// Package seccomp says which system calls a program may make, and turns that into the classic BPF program the kernel
+// runs before each of them.
+//
+// A [Policy] is a value: a default action, and rules that name calls and may compare their arguments. [Default] is the
+// allow-list every sandbox gets unless it asks for another. [Policy.Compile] makes a [Program] for the architecture the
+// host program runs on; its bytes are what seccomp(2) takes.
+//
+// The package makes no filter active: loading one into the calling process would cripple every other goroutine in it.
+// It is of use without the sandbox package wherever somebody else loads the bytes.
+//
+// # What a compiled policy always does
+//
+//   - A call that comes by another architecture's entry (on amd64: int 0x80 and the i386 entries) kills the process.
+//     Numbers mean something else there, and a filter that lets them through filters nothing.
+//   - On amd64 the x32 numbers (bit 30 set) answer ENOSYS, as a kernel built without x32 does.
+//   - Numbers that are no call in this package's tables get [Policy.Unknown], ENOSYS unless said otherwise, so that a
+//     newer libc falls back to what it did on an older kernel.
+//
+// # Back end
+//
+// The search for the call's number is libseccomp's, through cgo; argument comparisons are generated here, because
+// libseccomp can neither order rules nor compare one argument twice, and versions before 2.4 compared 64-bit
+// arguments wrongly (CVE-2019-9893). A build without cgo can do all but compile: there [Policy.Compile] answers
+// [ErrUnsupported].
+package seccomp

@@ -1,0 +1,111 @@
+package seccomp
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Policy says what happens to each system call. It is a value: methods return changed copies and share no memory with
+// the policy they were called on.
+type Policy struct {
+	// Default is the action for known calls that no rule covers.
+	Default Action
+	// Unknown is the action for numbers that are no call in this package's tables. Zero stands for ENOSYS.
+	Unknown Action
+	// Rules hold what differs from Default. Those that name the same call are tried in their order; the first whose
+	// conditions all hold decides.
+	Rules []Rule
+}
+
+// Rule gives an action to calls.
+type Rule struct {
+	Names  []string // the calls, by the kernel's names
+	Action Action
+	Args   []Arg // all must hold; none: the rule holds for any arguments
+}
+
+// Clone copies the policy, so that changing the copy's rules leaves the original alone.
+func (p Policy) Clone() Policy {
+	rules := make([]Rule, len(p.Rules))
+	for i, r := range p.Rules {
+		rules[i] = Rule{Names: slices.Clone(r.Names), Action: r.Action, Args: slices.Clone(r.Args)}
+	}
+	p.Rules = rules
+	return p
+}
+
+// With gives the calls that the rules name these rules in place of those they had.
+func (p Policy) With(rules ...Rule) Policy {
+	var names []string
+	for _, r := range rules {
+		names = append(names, r.Names...)
+	}
+	p = p.Without(names...)
+	p.Rules = append(p.Rules, Policy{Rules: rules}.Clone().Rules...)
+	return p
+}
+
+// Without drops the rules for the calls: the default action applies to them again.
+func (p Policy) Without(names ...string) Policy {
+	gone := make(map[string]bool, len(names))
+	for _, name := range names {
+		gone[name] = true
+	}
+	p = p.Clone()
+	for i := range p.Rules {
+		p.Rules[i].Names = slices.DeleteFunc(p.Rules[i].Names, func(name string) bool { return gone[name] })
+	}
+	p.Rules = slices.DeleteFunc(p.Rules, func(r Rule) bool { return len(r.Names) == 0 })
+	return p
+}
+
+// Allow lets the calls through, whatever their arguments.
+func (p Policy) Allow(names ...string) Policy {
+	return p.With(Rule{Names: names, Action: Allow})
+}
+
+// WithDenied replaces the action of denied calls: the default action, and every rule's action that equals it. Rules with
+// another action stay, and so does the answer to unknown numbers: under Default().WithDenied(KillProcess) a program
+// dies of a forbidden call, but clone3 and calls younger than this package still answer ENOSYS, or no current libc
+// could work.
+func (p Policy) WithDenied(a Action) Policy {
+	p = p.Clone()
+	for i := range p.Rules {
+		if p.Rules[i].Action == p.Default {
+			p.Rules[i].Action = a
+		}
+	}
+	p.Unknown, p.Default = p.unknown(), a
+	return p
+}
+
+func (p Policy) unknown() Action {
+	if p.Unknown == 0 {
+		return Errno(syscall.ENOSYS)
+	}
+	return p.Unknown
+}
+
+// String prints the policy for people, a rule a line.
+func (p Policy) String() string {
+	var b strings.Builder
+	b.WriteString("default: " + p.Default.String() + "\nunknown: " + p.unknown().String() + "\n")
+	for _, r := range p.Rules {
+		b.WriteString(r.String() + "\n")
+	}
+	return b.String()
+}
+
+// String prints the rule: "allow socket if arg0 == 0x1".
+func (r Rule) String() string {
+	text := r.Action.String() + " " + strings.Join(r.Names, " ")
+	for i, a := range r.Args {
+		word := " and "
+		if i == 0 {
+			word = " if "
+		}
+		text += word + a.String()
+	}
+	return text
+}
