@@ -1,0 +1,219 @@
+//go:build linux
+
+package launch
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"golang.org/x/sys/unix"
+)
+
+// Flags of a step as the walk reads them.
+const (
+	flagSoft = 1
+	flagFork = 2
+	flagWant = 4
+)
+
+// step is a plan.Step with every pointer made good. The assembly reads it by these names.
+type step struct {
+	nr      int64
+	args    [6]uint64
+	regMask uint64
+	out     int64
+	flags   uint64
+	errnos  uint64
+	skip    uint64
+	want    int64
+}
+
+// cloneArgs is struct clone_args of <linux/sched.h>, as of Linux 5.7.
+type cloneArgs struct {
+	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+}
+
+// control is the head of an arena: what the walk and its parent tell each other.
+type control struct {
+	done     uint32 // cleared by the kernel when the process execs or dies
+	goOn     uint32 // CellGo
+	pid      uint32 // CellPID
+	pidfd    uint32
+	clone    cloneArgs
+	inner    cloneArgs // CellInner
+	fullMask uint64
+	oldMask  uint64
+	steps    uintptr
+	regs     uintptr
+	nsteps   int64
+	progress int64 // index of the step under way
+	errno    int64 // of the step that ended the walk
+}
+
+// arena is memory outside the Go heap which the launched process reads and writes while it shares the parent's memory.
+// It is a shared mapping, so that a launch without shared memory can use it as well.
+type arena struct {
+	mem []byte
+	ctl *control
+	n   int // registers
+}
+
+const (
+	arenaAlign = 64
+	smallArena = 128 << 10
+)
+
+// pool keeps arenas of the usual size: mapping and faulting in one costs more than a launch's other work in the parent.
+var pool arenaPool
+
+type arenaPool struct {
+	sync.Mutex
+	free  []*arena
+	stuck []*arena // their process has neither exec'd nor died: they belong to it until then
+}
+
+// reclaim takes back arenas whose process has come to an end since.
+func (p *arenaPool) reclaim() {
+	kept := p.stuck[:0]
+	for _, a := range p.stuck {
+		if atomic.LoadUint32(&a.ctl.done) != 0 {
+			kept = append(kept, a)
+		} else {
+			a.free()
+		}
+	}
+	p.stuck = kept
+}
+
+func align(n int) int { return (n + arenaAlign - 1) &^ (arenaAlign - 1) }
+
+func newArena(p *plan.Plan) (*arena, error) {
+	regsAt := align(int(unsafe.Sizeof(control{})))
+	stepsAt := regsAt + align(8*len(p.Regs))
+	dataAt := stepsAt + align(len(p.Child)*int(unsafe.Sizeof(step{})))
+	a, err := grab(dataAt + len(p.Data) + arenaAlign)
+	if err != nil {
+		return nil, err
+	}
+	c := a.ctl
+	*c = control{fullMask: ^uint64(0)}
+	c.done = 1
+	c.regs = a.addr(regsAt)
+	c.steps = a.addr(stepsAt)
+	c.nsteps = int64(len(p.Child))
+	a.n = len(p.Regs)
+	for i := range a.n {
+		*a.reg(plan.Reg(i)) = -1
+	}
+	data := a.mem[dataAt:]
+	copy(data, p.Data)
+	for _, r := range p.Relocs {
+		*(*uintptr)(unsafe.Pointer(&data[r.At])) = a.addr(dataAt + int(r.To))
+	}
+	steps := unsafe.Slice((*step)(unsafe.Pointer(&a.mem[stepsAt])), len(p.Child)+1)
+	for i := range p.Child {
+		steps[i] = a.lower(&p.Child[i], dataAt)
+	}
+	return a, nil
+}
+
+func (a *arena) addr(off int) uintptr { return uintptr(unsafe.Pointer(&a.mem[0])) + uintptr(off) }
+
+func (a *arena) reg(r plan.Reg) *int64 {
+	base := align(int(unsafe.Sizeof(control{})))
+	return (*int64)(unsafe.Pointer(&a.mem[base+8*int(r)]))
+}
+
+func (a *arena) regs() []int64 {
+	out := make([]int64, a.n)
+	for i := range out {
+		out[i] = atomic.LoadInt64(a.reg(plan.Reg(i)))
+	}
+	return out
+}
+
+// dataAt is where the data area of p lies.
+func (a *arena) dataAt(p *plan.Plan) int {
+	return align(int(unsafe.Sizeof(control{}))) + align(8*len(p.Regs)) + align(len(p.Child)*int(unsafe.Sizeof(step{})))
+}
+
+// lower turns a step of a plan into one with addresses.
+func (a *arena) lower(s *plan.Step, dataAt int) step {
+	l := step{nr: s.Nr, out: int64(s.Out), skip: uint64(s.Skip), want: s.Want}
+	for i, arg := range s.Args {
+		switch arg.Kind {
+		case plan.Imm:
+			l.args[i] = uint64(arg.Value)
+		case plan.Data:
+			l.args[i] = uint64(a.addr(dataAt + int(arg.Value)))
+		case plan.FromReg:
+			l.args[i] = uint64(arg.Value)
+			l.regMask |= 1 << i
+		case plan.Control:
+			l.args[i] = uint64(a.cell(int(arg.Value)))
+		}
+	}
+	if s.Soft {
+		l.flags |= flagSoft
+	}
+	if s.Fork {
+		l.flags |= flagFork
+	}
+	if s.HasWant {
+		l.flags |= flagWant
+	}
+	for i, e := range s.Errnos {
+		l.errnos |= uint64(e) << (16 * i)
+	}
+	return l
+}
+
+func (a *arena) cell(c int) uintptr {
+	switch c {
+	case plan.CellGo:
+		return uintptr(unsafe.Pointer(&a.ctl.goOn))
+	case plan.CellInner:
+		return uintptr(unsafe.Pointer(&a.ctl.inner))
+	default:
+		return uintptr(unsafe.Pointer(&a.ctl.pid))
+	}
+}
+
+func grab(size int) (*arena, error) {
+	pool.Lock()
+	pool.reclaim()
+	if n := len(pool.free); n > 0 && size <= smallArena {
+		a := pool.free[n-1]
+		pool.free = pool.free[:n-1]
+		pool.Unlock()
+		return a, nil
+	}
+	pool.Unlock()
+	size = max(size, smallArena)
+	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
+	if err != nil {
+		return nil, err
+	}
+	return &arena{mem: mem, ctl: (*control)(unsafe.Pointer(&mem[0]))}, nil
+}
+
+// release gives the arena back, later if its process still uses it.
+func (a *arena) release() {
+	pool.Lock()
+	defer pool.Unlock()
+	if atomic.LoadUint32(&a.ctl.done) != 0 {
+		pool.stuck = append(pool.stuck, a)
+		return
+	}
+	a.free()
+}
+
+func (a *arena) free() {
+	if len(a.mem) == smallArena && len(pool.free) < 64 {
+		pool.free = append(pool.free, a)
+		return
+	}
+	_ = unix.Munmap(a.mem)
+}

@@ -1,0 +1,330 @@
+//go:build linux
+
+package launch
+
+import (
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"golang.org/x/sys/unix"
+)
+
+func cloneWalk(c *control) (pid int)
+
+// Mode tells how the new process comes about.
+type Mode uint8
+
+const (
+	// Direct clones one process that walks the plan.
+	Direct Mode = iota
+	// Join clones a process that walks up to the plan's fork step, where it clones the second one and ends.
+	Join
+	// Copy is Join with a first process that has a copy of the memory instead of sharing it. It costs a copy of the parent's page tables; some
+	// things cannot be had otherwise: a time namespace is not joined by a process that shares memory (EUSERS,
+	// time_namespaces(7)), and an ordinary user may write the id map only of a dumpable process.
+	Copy
+)
+
+// Request is one launch.
+type Request struct {
+	Plan   *plan.Plan
+	Files  []int // for Plan.Inputs; the caller keeps them
+	Mode   Mode
+	Flags  uint64    // clone flags of the process that execs, beyond memory and descriptors
+	Cgroup int       // directory of a cgroup v2 to start in; -1: the parent's
+	Until  time.Time // the launch is given up then; zero: never
+
+	// Started, if set, is called with the process's PID as soon as it exists; the process waits for its end.
+	// An error from it ends the launch.
+	Started func(pid int) error
+	// Running, if set, is told the descriptor of the new process before its exec is awaited, so that it can be killed. It must not keep the descriptor after the launch failed.
+	Running func(pidfd int)
+}
+
+// Process is a launched process. The caller owns PIDFD and must wait for the process.
+type Process struct {
+	PID   int
+	PIDFD int
+	Regs  []int64
+}
+
+// StepError tells which step of the plan ended the walk, see plan.Step for the index.
+type StepError struct {
+	Step  int
+	Errno syscall.Errno
+	Regs  []int64
+}
+
+func (e *StepError) Error() string { return fmt.Sprintf("step %d: %v", e.Step, e.Errno) }
+
+// Unwrap returns the errno.
+func (e *StepError) Unwrap() error { return e.Errno }
+
+// Launch starts a process and returns when it has called execve, when all steps of a plan without execve are done, or when the launch
+// failed: with *StepError for a failed step, another error for a failed clone.
+func Launch(r *Request) (*Process, error) {
+	if len(r.Files) != len(r.Plan.Inputs) {
+		return nil, fmt.Errorf("plan wants %d descriptors, has %d: %w", len(r.Plan.Inputs), len(r.Files), unix.EINVAL)
+	}
+	a, err := newArena(r.Plan)
+	if err != nil {
+		return nil, fmt.Errorf("map launch arena: %w", err)
+	}
+	for i, reg := range r.Plan.Inputs {
+		*a.reg(reg) = int64(r.Files[i])
+	}
+	l := &launch{Request: r, arena: a}
+	defer a.release()
+	return l.run()
+}
+
+type launch struct {
+	*Request
+	*arena
+	first int // PID of the first process of Join and Copy
+}
+
+func (l *launch) run() (*Process, error) {
+	l.setClone()
+	pid := cloneWalk(l.ctl)
+	if pid < 0 {
+		atomic.StoreUint32(&l.ctl.done, 0)
+		return nil, fmt.Errorf("clone3: %w", syscall.Errno(-pid))
+	}
+	if l.Mode != Direct {
+		l.first = pid
+	}
+	err := l.accompany()
+	if err == nil {
+		err = l.awaitExec()
+	}
+	p := &Process{PID: int(atomic.LoadUint32(&l.ctl.pid)), PIDFD: int(int32(atomic.LoadUint32(&l.ctl.pidfd))), Regs: l.regs()}
+	if err != nil {
+		l.abandon(p)
+		return nil, err
+	}
+	l.reapFirst()
+	if e := l.ctl.errno; e != 0 {
+		reap(p.PID)
+		closeFD(p.PIDFD)
+		return nil, &StepError{Step: int(l.ctl.progress), Errno: syscall.Errno(e), Regs: p.Regs}
+	}
+	return p, nil
+}
+
+func (l *launch) setClone() {
+	c := l.ctl
+	*(*int32)(unsafe.Pointer(&c.pidfd)) = -1
+	outer := cloneArgs{flags: unix.CLONE_FILES | unix.CLONE_CLEAR_SIGHAND, exitSignal: uint64(unix.SIGCHLD)}
+	inner := cloneArgs{
+		flags: l.Flags | unix.CLONE_VM | unix.CLONE_CLEAR_SIGHAND |
+			unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID | unix.CLONE_CHILD_CLEARTID,
+		pidfd:     uint64(uintptr(unsafe.Pointer(&c.pidfd))),
+		parentTID: uint64(uintptr(unsafe.Pointer(&c.pid))),
+		childTID:  uint64(uintptr(unsafe.Pointer(&c.done))),
+	}
+	if l.Cgroup >= 0 {
+		inner.flags |= unix.CLONE_INTO_CGROUP
+		inner.cgroup = uint64(l.Cgroup)
+	}
+	switch l.Mode {
+	case Direct:
+		inner.exitSignal = uint64(unix.SIGCHLD)
+		c.clone = inner
+		return
+	case Join:
+		outer.flags |= unix.CLONE_VM
+	case Copy:
+		// The second process shares the first one's copy, which must stay until the exec for the memory to count as shared.
+		inner.flags |= unix.CLONE_VFORK
+	}
+	inner.flags |= unix.CLONE_PARENT
+	c.clone, c.inner = outer, inner
+}
+
+// accompany does the parent's part while the new process waits.
+func (l *launch) accompany() error {
+	if l.Started == nil && len(l.Plan.Parent) == 0 && l.Running == nil {
+		return nil
+	}
+	for atomic.LoadUint32(&l.ctl.pid) == 0 {
+		if atomic.LoadUint32(&l.ctl.done) == 0 {
+			return nil // the first process failed: awaitExec tells
+		}
+		futexWait(&l.ctl.pid, 0, 10*time.Millisecond)
+		if l.firstGone() && atomic.LoadUint32(&l.ctl.pid) == 0 {
+			return nil
+		}
+		if l.expired() {
+			return l.timeout()
+		}
+	}
+	if l.Running != nil {
+		l.Running(int(int32(atomic.LoadUint32(&l.ctl.pidfd))))
+	}
+	if l.Started != nil {
+		if err := l.Started(int(atomic.LoadUint32(&l.ctl.pid))); err != nil {
+			return err
+		}
+	}
+	if err := l.parentSteps(); err != nil {
+		return err
+	}
+	atomic.StoreUint32(&l.ctl.goOn, 1)
+	futexWake(&l.ctl.goOn)
+	return nil
+}
+
+// parentSteps runs the zygote's own steps of the plan.
+func (l *launch) parentSteps() error {
+	at := l.dataAt(l.Plan)
+	for i := 0; i < len(l.Plan.Parent); i++ {
+		s := &l.Plan.Parent[i]
+		res, errno := l.exec(l.lower(s, at))
+		if errno != 0 {
+			if !tolerated(s, errno) {
+				return &StepError{Step: -i - 1, Errno: errno, Regs: l.regs()}
+			}
+			res = -int64(errno)
+			i += s.Skip
+		}
+		if s.Out != plan.None {
+			*l.reg(s.Out) = res
+		}
+	}
+	return nil
+}
+
+func tolerated(s *plan.Step, errno syscall.Errno) bool {
+	if !s.Soft {
+		return false
+	}
+	for _, e := range s.Errnos {
+		if e == errno {
+			return true
+		}
+	}
+	return len(s.Errnos) == 0
+}
+
+func (l *launch) exec(s step) (int64, syscall.Errno) {
+	if s.nr < 0 {
+		return 0, syscall.Errno(-s.nr)
+	}
+	for i := range s.args {
+		if s.regMask&(1<<i) != 0 {
+			s.args[i] = uint64(*l.reg(plan.Reg(s.args[i])))
+		}
+	}
+	r, _, errno := unix.Syscall6(uintptr(s.nr), uintptr(s.args[0]), uintptr(s.args[1]), uintptr(s.args[2]),
+		uintptr(s.args[3]), uintptr(s.args[4]), uintptr(s.args[5]))
+	if errno == 0 && s.flags&flagWant != 0 && int64(r) != s.want {
+		errno = unix.ENOSPC
+	}
+	return int64(r), errno
+}
+
+// awaitExec returns when the process has called execve, has died or the deadline has passed.
+func (l *launch) awaitExec() error {
+	for atomic.LoadUint32(&l.ctl.done) != 0 {
+		wait := 100 * time.Millisecond
+		if !l.Until.IsZero() {
+			wait = min(wait, max(time.Until(l.Until), time.Millisecond))
+		}
+		if l.Mode == Copy {
+			// Nothing clears the word when the first process ends right after the exec, so its end is awaited instead.
+			wait = time.Millisecond
+		}
+		futexWait(&l.ctl.done, 1, wait)
+		if atomic.LoadUint32(&l.ctl.done) == 0 {
+			break
+		}
+		if l.firstGone() && (l.Mode == Copy || atomic.LoadUint32(&l.ctl.pid) == 0) {
+			if atomic.LoadUint32(&l.ctl.pid) == 0 && l.ctl.errno == 0 {
+				l.ctl.errno = int64(unix.EINTR) // killed from outside before it could clone
+			}
+			atomic.StoreUint32(&l.ctl.done, 0)
+			break
+		}
+		if l.expired() {
+			return l.timeout()
+		}
+	}
+	return nil
+}
+
+func (l *launch) expired() bool { return !l.Until.IsZero() && !time.Now().Before(l.Until) }
+
+func (l *launch) timeout() error {
+	return &StepError{Step: int(atomic.LoadInt64(&l.ctl.progress)), Errno: unix.ETIMEDOUT, Regs: l.regs()}
+}
+
+// firstGone tells whether the first process has ended, without reaping it.
+func (l *launch) firstGone() bool {
+	if l.first == 0 {
+		return false
+	}
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, l.first, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil)
+	return err == nil && info.Signo != 0
+}
+
+func (l *launch) reapFirst() {
+	if l.first != 0 {
+		reap(l.first)
+	}
+}
+
+// abandon ends what a failed launch has started. A process that cannot die yet (waiting for a file system that does not answer)
+// is left to a goroutine: it can do nothing but die.
+func (l *launch) abandon(p *Process) {
+	if l.first != 0 {
+		_ = unix.Kill(l.first, unix.SIGKILL)
+	}
+	if p.PIDFD >= 0 {
+		_ = unix.PidfdSendSignal(p.PIDFD, unix.SIGKILL, nil, 0)
+	}
+	closeFD(p.PIDFD)
+	gone := make(chan struct{})
+	go func() {
+		reap(p.PID)
+		reap(l.first)
+		atomic.StoreUint32(&l.ctl.done, 0)
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-time.After(200 * time.Millisecond):
+	}
+}
+
+func reap(pid int) {
+	if pid <= 0 {
+		return
+	}
+	for {
+		_, err := unix.Wait4(pid, nil, unix.WALL, nil)
+		if err != unix.EINTR {
+			return
+		}
+	}
+}
+
+func closeFD(fd int) {
+	if fd >= 0 {
+		_ = unix.Close(fd)
+	}
+}
+
+func futexWait(word *uint32, val uint32, d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 0 /* FUTEX_WAIT */, uintptr(val), uintptr(unsafe.Pointer(&ts)), 0, 0)
+}
+
+func futexWake(word *uint32) {
+	_, _, _ = unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), 1 /* FUTEX_WAKE */, 1, 0, 0, 0)
+}
