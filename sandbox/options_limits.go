@@ -1,0 +1,164 @@
+package sandbox
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+// WithMemory limits the memory of the sandbox: a size such as "50m", at least "512k", or
+// "max" for no limit. It counts everything the kernel charges to the jobs: anonymous
+// memory, page cache, tmpfs, kernel objects. At the limit the kernel first reclaims and
+// then kills all of the command. Without WithSwap there is no swap.
+func WithMemory(size string) Option {
+	return sized("WithMemory", size, limitFault, func(s *spec, n int64) { s.limits.Memory = n })
+}
+
+// WithMemoryHigh sets the amount of memory above which the kernel slows the jobs down and
+// reclaims, without killing: a size, at least "512k" and not above WithMemory, or "max".
+func WithMemoryHigh(size string) Option {
+	return sized("WithMemoryHigh", size, limitFault, func(s *spec, n int64) { s.limits.MemoryHigh = n })
+}
+
+// WithSwap limits swap, beyond and apart from memory: a size, "0" for none, which is the
+// default under WithMemory, or "max". It needs WithMemory.
+func WithSwap(size string) Option {
+	return sized("WithSwap", size, func(int64) string { return "" }, func(s *spec, n int64) { s.limits.Swap = n })
+}
+
+// WithOutput limits what each command may write to standard output and standard error
+// together, as far as they are read by this package and not given as files: a size, or
+// "max" for no limit. What is written beyond is dropped, and ends the command.
+func WithOutput(size string) Option {
+	return sized("WithOutput", size, func(n int64) string {
+		if n == NoLimit {
+			return ""
+		}
+		return outputFault(n)
+	}, func(s *spec, n int64) { s.run.Output = n })
+}
+
+// sized is an option whose value is a size, or max.
+func sized(label, text string, fault func(int64) string, store func(*spec, int64)) Option {
+	n, why := parseSize(text)
+	if why == "" {
+		why = fault(n)
+	}
+	return softly(single(label, text, n, why, store))
+}
+
+func limitFault(n int64) string {
+	if n == NoLimit {
+		return ""
+	}
+	return memoryFault(n)
+}
+
+// WithCPUs limits CPU time per second of real time: 0.5 is half of one CPU, 2 is two. The
+// least is 0.01.
+func WithCPUs(n float64) Option {
+	fault := ""
+	switch {
+	case math.IsNaN(n) || math.IsInf(n, 0):
+		fault = "is no number of CPUs"
+	case n <= 0:
+		fault = "is not positive"
+	case n < 0.01:
+		// The kernel takes no quota under 1 ms, in a period of 100 ms.
+		fault = "is less than 0.01"
+	case n > 8192:
+		fault = "is more than 8192, the most CPUs Linux can have"
+	}
+	text := strconv.FormatFloat(n, 'g', -1, 64)
+	o := single("WithCPUs", text, n, fault, func(s *spec, n float64) { s.limits.CPUs = n })
+	o.value = text // NaN is not equal to itself
+	return softly(o)
+}
+
+// WithCPUWeight sets the sandbox's share of contended CPUs in proportion to others: 1 to
+// 10000, where 100 is the kernel's default.
+func WithCPUWeight(n int) Option {
+	fault := ""
+	if n < 1 || n > 10000 {
+		fault = "is not between 1 and 10000"
+	}
+	return softly(single("WithCPUWeight", strconv.Itoa(n), n, fault, func(s *spec, n int) { s.limits.CPUWeight = n }))
+}
+
+// WithPids limits how many processes and threads of the jobs there are at once. A fork
+// beyond it fails with EAGAIN. The sandbox's own PID 1 does not count.
+func WithPids(n int) Option {
+	return softly(single("WithPids", strconv.Itoa(n), n, pidsFault(n), func(s *spec, n int) { s.limits.Pids = n }))
+}
+
+// WithCPUTime limits the CPU time of each command, user and system, of all its processes
+// together; at least a millisecond.
+func WithCPUTime(d time.Duration) Option {
+	return softly(single("WithCPUTime", d.String(), d, timeFault(d), func(s *spec, d time.Duration) { s.run.CPUTime = d }))
+}
+
+// WithWallTime limits how long each command takes, by the monotonic clock; at least a
+// millisecond.
+func WithWallTime(d time.Duration) Option {
+	return softly(single("WithWallTime", d.String(), d, timeFault(d), func(s *spec, d time.Duration) { s.run.WallTime = d }))
+}
+
+// RlimitInfinity is the value of an rlimit that does not limit.
+const RlimitInfinity = math.MaxUint64
+
+// resources numbers the rlimits as Linux does on every architecture but alpha, mips and
+// sparc (asm-generic/resource.h).
+var resources = map[string]int{
+	"cpu": 0, "fsize": 1, "data": 2, "stack": 3, "core": 4, "rss": 5, "nproc": 6, "nofile": 7, "memlock": 8,
+	"as": 9, "locks": 10, "sigpending": 11, "msgqueue": 12, "nice": 13, "rtprio": 14, "rttime": 15,
+}
+
+// defaultRlimits are set in place of those of the host program, which may be anything. There
+// is none on address space, which says little of memory use and breaks Go, Java and
+// sanitizers; and none on processes, which counts a uid's over all sandboxes.
+func defaultRlimits() []Rlimit {
+	return []Rlimit{
+		{Resource: resources["core"]},
+		{Resource: resources["nofile"], Soft: 1024, Hard: 1024},
+		{Resource: resources["memlock"], Soft: 64 << 10, Hard: 64 << 10},
+	}
+}
+
+// WithRlimit sets a resource limit of every process inside: the resource by the name
+// setrlimit(2) has for it, such as "nofile", and its soft and hard limit, in that
+// resource's unit, or RlimitInfinity. Without it core is 0, nofile 1024 and memlock 64
+// KiB. A limit of "nproc" needs WithPids beside it: by itself it bounds a user, not a
+// sandbox.
+func WithRlimit(resource string, soft, hard uint64) Option {
+	n, ok := resources[resource]
+	r := Rlimit{Resource: n, Soft: soft, Hard: hard}
+	fault := ""
+	switch {
+	case !ok:
+		fault = "names no resource"
+	case soft > hard:
+		fault = "has a soft limit above the hard one"
+	}
+	text := fmt.Sprintf("%s %s %s", resource, rlimitText(soft), rlimitText(hard))
+	o := single("WithRlimit", text, r, fault, func(s *spec, r Rlimit) { s.setRlimit(r) })
+	o.key = "WithRlimit " + resource
+	return softly(o)
+}
+
+func rlimitText(n uint64) string {
+	if n == RlimitInfinity {
+		return "unlimited"
+	}
+	return strconv.FormatUint(n, 10)
+}
+
+func (s *spec) setRlimit(r Rlimit) {
+	for i := range s.rlimits {
+		if s.rlimits[i].Resource == r.Resource {
+			s.rlimits[i] = r
+			return
+		}
+	}
+	s.rlimits = append(s.rlimits, r)
+}

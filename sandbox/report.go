@@ -1,0 +1,46 @@
+package sandbox
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Report says what holds for a sandbox: nothing that was asked for is missing from it
+// without being named.
+type Report struct {
+	Enforced []string  // what is enforced, one thing a line
+	GivenUp  []GivenUp // what BestEffort allowed to give up, and was
+	Notes    []string  // what works in another way than usual on this host
+	Stages   []Stage   // how long the parts of the set-up took, in order
+}
+
+// GivenUp is an option that the host could not enforce.
+type GivenUp struct {
+	Option string // "WithMemory"
+	Reason string
+}
+
+// Stage is a part of the set-up.
+type Stage struct {
+	Name     string
+	Duration time.Duration
+}
+
+// String returns the report for people, a thing a line.
+func (r Report) String() string {
+	var b strings.Builder
+	for _, s := range r.Enforced {
+		fmt.Fprintf(&b, "enforced: %s\n", escape(s))
+	}
+	for _, g := range r.GivenUp {
+		fmt.Fprintf(&b, "given up: %s: %s\n", escape(g.Option), escape(g.Reason))
+	}
+	for _, s := range r.Notes {
+		fmt.Fprintf(&b, "note: %s\n", escape(s))
+	}
+	for _, s := range r.Stages {
+		fmt.Fprintf(&b, "stage: %s %s\n", escape(s.Name), s.Duration)
+	}
+	return b.String()
+}

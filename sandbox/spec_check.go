@@ -1,0 +1,106 @@
+package sandbox
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/belljar-go/belljar/namespace"
+	"github.com/belljar-go/belljar/rootfs"
+)
+
+// check finds what each option allows but not all together.
+func (s *spec) check() error {
+	for _, f := range []func() error{s.checkHost, s.checkIDs, s.checkLimits, s.checkRoot} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// together is the error of two options that do not go together.
+func together(a, b, why string) error { return invalid(a, "", "does not go with "+b+": "+why) }
+
+// asks names the option that asks for a namespace of one's own.
+var asks = map[namespace.Kind]string{
+	namespace.User: "WithUser", namespace.PID: "WithPID", namespace.Mount: "WithMount", namespace.UTS: "WithUTS",
+	namespace.IPC: "WithIPC", namespace.Net: "WithNet", namespace.Cgroup: "WithCgroupNS", namespace.Time: "WithTime",
+}
+
+// checkHost finds what contradicts WithHost.
+func (s *spec) checkHost() error {
+	for _, k := range s.host.Kinds() {
+		host := "WithHost(" + k.String() + ")"
+		if s.asked.Has(k) || k == namespace.Time && s.offsets != nil {
+			return together(host, asks[k], "the namespace is either the host's or its own")
+		}
+		for _, option := range needs[k] {
+			if s.explicit[option] {
+				return together(host, option, "it would change the host's")
+			}
+		}
+	}
+	if s.host.Has(namespace.User) && !s.explicit["WithCredential"] {
+		return together("WithHost(user)", "the default credential", "ids are the host's then, and WithCredential has to say which")
+	}
+	return nil
+}
+
+// needs are the options that need a namespace of one's own.
+var needs = map[namespace.Kind][]string{
+	namespace.User:  {"WithIDMap"},
+	namespace.UTS:   {"WithHostname"},
+	namespace.Mount: {"WithRootfs", "WithBind", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf"},
+}
+
+// checkIDs finds ids of the job that the caller's map leaves out.
+func (s *spec) checkIDs() error {
+	if s.uidMap == nil {
+		return nil
+	}
+	if _, ok := namespace.IDMaps(s.uidMap).MapToHost(s.uid); !ok {
+		return together("WithIDMap", "WithCredential", fmt.Sprintf("it does not map user %d", s.uid))
+	}
+	for _, gid := range append([]uint32{s.gid}, s.groups...) {
+		if _, ok := namespace.IDMaps(s.gidMap).MapToHost(gid); !ok {
+			return together("WithIDMap", "WithCredential", fmt.Sprintf("it does not map group %d", gid))
+		}
+	}
+	return nil
+}
+
+func (s *spec) checkLimits() error {
+	l := s.limits
+	switch {
+	case s.explicit["WithSwap"] && !s.explicit["WithMemory"]:
+		return together("WithSwap", "no WithMemory", "what does not fit in memory goes to swap only if memory has a limit")
+	case l.Memory > 0 && l.MemoryHigh > l.Memory:
+		return together("WithMemoryHigh", "WithMemory", FormatSize(l.MemoryHigh)+" is never reached under a limit of "+FormatSize(l.Memory))
+	}
+	if err := l.Validate(); err != nil {
+		return mistaken("limits", "", err)
+	}
+	nproc := func(r Rlimit) bool { return r.Resource == resources["nproc"] }
+	if slices.ContainsFunc(s.rlimits, nproc) && l.Pids == 0 {
+		return together("WithRlimit nproc", "no WithPids", "it counts the processes of a user, not those of a sandbox")
+	}
+	return nil
+}
+
+// checkRoot finds operations that do not go together, such as a file below a file.
+func (s *spec) checkRoot() error {
+	for _, c := range []struct{ option, path string }{{"WithHosts", "/etc/hosts"}, {"WithResolvConf", "/etc/resolv.conf"}} {
+		if _, taken := s.files[c.path]; taken && s.explicit[c.option] {
+			return together(c.option, c.path, "something else is put there")
+		}
+	}
+	if err := rootfs.Check(s.ops); err != nil {
+		return opError("root", err)
+	}
+	if strings.HasPrefix(s.dir, "/proc") && rootfs.Within(s.dir, "/proc") {
+		// A working directory in /proc/self/fd has led out of containers (CVE-2024-21626).
+		return invalid("WithDir", s.dir, "is in /proc")
+	}
+	return nil
+}

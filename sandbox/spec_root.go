@@ -1,0 +1,89 @@
+package sandbox
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/belljar-go/belljar/rootfs"
+)
+
+// addOp records an operation on the root. Two at the same path contradict each other
+// unless they are equal.
+func (s *spec) addOp(o option, op rootfs.Op) error {
+	if err := op.Validate(); err != nil {
+		return opError(o.label, err)
+	}
+	target := op.Path()
+	if why := reserved(target); why != "" {
+		return invalid(o.label, target, why)
+	}
+	if before, ok := s.files[target]; ok && !reflect.DeepEqual(before, op) {
+		return invalid(o.label, target, "is taken already, by "+before.String())
+	}
+	s.files[target] = op
+	return nil
+}
+
+// reserved says why nothing can be put at a path, or "". Over /proc it would lie to
+// programs and to security modules (CVE-2019-16884, CVE-2025-52881); /dev as a whole is
+// made by the library, for a link or a node put there by others has been a way out
+// (CVE-2025-31133).
+func reserved(target string) string {
+	switch {
+	case target == "/":
+		return "is the root: see WithRootfs"
+	case rootfs.Within(target, "/proc"):
+		return "is in /proc, which has to be the kernel's"
+	case target == "/dev" || rootfs.Within(target, "/dev/pts"):
+		return "is part of the /dev that every sandbox has"
+	}
+	return ""
+}
+
+// opError turns the error of a root operation into that of an option.
+func opError(label string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *rootfs.Error
+	if errors.As(err, &e) {
+		return invalid(label, e.Path, e.Why)
+	}
+	return mistaken(label, "", err)
+}
+
+func opFault(op rootfs.Op) string {
+	var e *rootfs.Error
+	if errors.As(op.Validate(), &e) {
+		return e.Why
+	}
+	return ""
+}
+
+// sortedOps returns the operations with parents before children, so that the order of the
+// options does not matter and none hides another.
+func sortedOps(files map[string]rootfs.Op) []rootfs.Op {
+	ops := slices.Collect(maps.Values(files))
+	slices.SortFunc(ops, func(a, b rootfs.Op) int { return comparePaths(a.Path(), b.Path()) })
+	return ops
+}
+
+// comparePaths orders by components, so that /a/b comes before /a-b.
+func comparePaths(a, b string) int {
+	return slices.CompareFunc(strings.Split(a, "/"), strings.Split(b, "/"), cmp.Compare[string])
+}
+
+func cloneOps(ops []rootfs.Op) []rootfs.Op {
+	ops = slices.Clone(ops)
+	for i, op := range ops {
+		if f, ok := op.(rootfs.File); ok {
+			f.Data = slices.Clone(f.Data)
+			ops[i] = f
+		}
+	}
+	return ops
+}

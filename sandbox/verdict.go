@@ -1,0 +1,140 @@
+package sandbox
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// Verdict is how a command ended, in one word. It comes from the kernel's own accounts,
+// not from the exit status: a program that exits with 137 has exited, and one that the
+// kernel killed for its memory is MemoryExceeded whatever its parent made of it.
+//
+// The zero Verdict is none of the constants: a result nobody has judged is not OK.
+type Verdict int
+
+const (
+	// OK: the program exited with status 0. What failed inside it without its minding,
+	// such as a child that ran out of memory, shows in Usage alone.
+	OK Verdict = iota + 1
+	// NonZeroExit: the program exited with another status.
+	NonZeroExit
+	// Signaled: a signal ended the program that belljar did not send: its own fault, its
+	// own kill, or another process inside.
+	Signaled
+	// CPUTimeExceeded: the command used more CPU time than its limit.
+	CPUTimeExceeded
+	// WallTimeExceeded: the command still ran at its deadline.
+	WallTimeExceeded
+	// MemoryExceeded: the kernel killed processes of the command for lack of memory, and
+	// the program did not end well.
+	MemoryExceeded
+	// OutputExceeded: the command wrote more than its limit.
+	OutputExceeded
+	// PidsExceeded: the kernel refused the command a process or thread for its limit, and
+	// the program did not end well.
+	PidsExceeded
+	// DiskExceeded: the command filled what it may write to.
+	DiskExceeded
+	// SyscallDenied: the filter ended the program for a system call.
+	SyscallDenied
+	// Canceled: the context was done before the command was.
+	Canceled
+	// Killed: the caller ended the command or its sandbox by Kill, Restart or Close.
+	Killed
+)
+
+var verdictNames = [...]string{
+	OK:               "OK",
+	NonZeroExit:      "non-zero exit",
+	Signaled:         "signaled",
+	CPUTimeExceeded:  "CPU time exceeded",
+	WallTimeExceeded: "wall time exceeded",
+	MemoryExceeded:   "memory exceeded",
+	OutputExceeded:   "output exceeded",
+	PidsExceeded:     "pids exceeded",
+	DiskExceeded:     "disk exceeded",
+	SyscallDenied:    "system call denied",
+	Canceled:         "canceled",
+	Killed:           "killed",
+}
+
+// String returns the verdict in words, such as "memory exceeded".
+func (v Verdict) String() string {
+	if v < OK || v > Killed {
+		return fmt.Sprintf("verdict %d", int(v))
+	}
+	return verdictNames[v]
+}
+
+// MarshalText returns String, for JSON and the like.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote. Other text is an ErrInvalid.
+func (v *Verdict) UnmarshalText(text []byte) error {
+	for i, name := range verdictNames {
+		if name != "" && name == string(text) {
+			*v = Verdict(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("verdict %q: %w", text, ErrInvalid)
+}
+
+// verdictFacts is all that a verdict is made of. The supervisor sets a flag only for what
+// it did itself while the program had not yet been seen to end; the counts are the
+// kernel's, read from the command's own cgroup after its last process was gone.
+type verdictFacts struct {
+	exited bool           // the program exited, with code
+	code   int            // exit status if exited
+	signal syscall.Signal // what ended it if not exited
+
+	canceled bool // the context was done and the command was killed for it
+	killed   bool // the caller's Kill, Restart or Close ended it
+	wall     bool // killed at its deadline
+	output   bool // it wrote more than its limit
+	denied   bool // a SIGSYS, if that is the signal, came from the filter
+	disk     bool // what it may write to was full
+
+	cpuUsed, cpuLimit  time.Duration // limit 0: none
+	oomKills, pidsHits uint64
+}
+
+// decideVerdict judges a command. It is the only place that does.
+//
+// The order is that of certainty about what ended the program first. The caller's own act
+// comes before all, then the filter, which ends a program on the spot. Output and CPU time
+// are counts that went past a limit and so hold whatever happened next; the deadline is a
+// clock, and comes after them: a spinning program whose monitor was starved until the
+// deadline has exceeded its CPU time. OOM kills and refused forks are things a program can
+// survive, so they are blamed only if it did not end well.
+func decideVerdict(f verdictFacts) Verdict {
+	switch {
+	case f.killed:
+		return Killed
+	case f.canceled:
+		return Canceled
+	case f.denied && !f.exited && f.signal == sigSys:
+		return SyscallDenied
+	case f.output:
+		return OutputExceeded
+	case f.cpuLimit > 0 && f.cpuUsed > f.cpuLimit:
+		return CPUTimeExceeded
+	case f.wall:
+		return WallTimeExceeded
+	case f.exited && f.code == 0:
+		return OK
+	case f.oomKills > 0:
+		return MemoryExceeded
+	case f.pidsHits > 0:
+		return PidsExceeded
+	case f.disk:
+		return DiskExceeded
+	case f.exited:
+		return NonZeroExit
+	}
+	return Signaled
+}
+
+// sigSys is SIGSYS, which not every operating system's syscall package has.
+const sigSys = syscall.Signal(31)
