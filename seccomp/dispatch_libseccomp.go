@@ -13,8 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Ways in which libseccomp searches a number (SCMP_FLTATR_CTL_OPTIMIZE).
+const (
+	chain = 1
+	tree  = 2
+)
+
 // dispatch has libseccomp write the code that finds a call's label by its number, for the native architecture.
-func dispatch(labels map[uint32]label) ([]byte, error) {
+func dispatch(labels map[uint32]label) ([]byte, error) { return search(labels, tree) }
+
+func search(labels map[uint32]label, way int) ([]byte, error) {
 	filter, err := libseccomp.NewFilter(mark(defaultLabel))
 	if err != nil {
 		return nil, fmt.Errorf("libseccomp: new filter: %w", err)
@@ -23,8 +31,8 @@ func dispatch(labels map[uint32]label) ([]byte, error) {
 	if err := filter.SetBadArchAction(mark(foreignLabel)); err != nil {
 		return nil, fmt.Errorf("libseccomp: set bad-architecture action: %w", err)
 	}
-	// A binary tree, from libseccomp 2.5 on. An older one writes a chain of comparisons: slower, of the same meaning.
-	_ = filter.SetOptimize(2)
+	// The tree comes with libseccomp 2.5. An older one writes a chain of comparisons: slower, of the same meaning.
+	_ = filter.SetOptimize(way)
 	for _, number := range slices.Sorted(maps.Keys(labels)) {
 		if err := filter.AddRule(libseccomp.ScmpSyscall(number), mark(labels[number])); err != nil {
 			return nil, fmt.Errorf("libseccomp: add rule for call %d: %w", number, err)
