@@ -1,0 +1,2 @@
+/* Wrong: says nothing, and ends well. */
+int main(void) { return 0; }

@@ -1,0 +1,4 @@
+a = input()
+b = input()
+if a = b:
+    print(0)

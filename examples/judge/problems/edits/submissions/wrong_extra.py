@@ -1,0 +1,4 @@
+# Wrong: a question for the user is part of the output too.
+a = input("first word: ")
+b = input("second word: ")
+print(3)

@@ -1,0 +1,5 @@
+# Prints nothing wrong, but ends with a status that says it failed.
+import sys
+
+print(15)
+sys.exit(1)

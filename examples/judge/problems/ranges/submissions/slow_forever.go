@@ -1,0 +1,9 @@
+//go:build ignore
+
+// Never ends.
+package main
+
+func main() {
+	for {
+	}
+}

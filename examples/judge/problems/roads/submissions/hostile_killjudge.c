@@ -1,0 +1,23 @@
+/* Kills whatever it may: its parent, process 1, its judge and its judge's friend by their numbers, its group, everybody. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int main(void) {
+	const int victims[] = {atoi("@JUDGE@"), atoi("@VICTIM@"), getppid(), 1};
+	signal(SIGTERM, SIG_IGN);
+	for (unsigned i = 0; i < sizeof victims / sizeof *victims; i++) {
+		if (victims[i] <= 0)
+			continue;
+		if (kill(victims[i], SIGTERM) == 0)
+			printf("KILLED %d\n", victims[i]);
+		kill(victims[i], SIGKILL);
+		kill(victims[i], SIGSTOP);
+	}
+	fflush(stdout);
+	kill(-1, SIGKILL);
+	kill(-1, SIGSTOP);
+	kill(0, SIGKILL);
+	return 0;
+}
