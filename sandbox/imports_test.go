@@ -207,12 +207,15 @@ func TestOnlyCgroupKnowsCgroupfs(t *testing.T) {
 	}
 }
 
-// cgroupfsViolations are the strings in a file that name a file of cgroupfs.
+// cgroupfsViolations are the names and paths in a file that lead to a file of cgroupfs.
 func cgroupfsViolations(f *sourceFile) []string {
 	var found []string
 	ast.Inspect(f.syntax, func(n ast.Node) bool {
 		lit, ok := n.(*ast.BasicLit)
-		if ok && lit.Kind == token.STRING && cgroupFile.MatchString(lit.Value) {
+		if !ok || lit.Kind != token.STRING || strings.Contains(lit.Value, " ") {
+			return true // a sentence for people may name a file
+		}
+		if cgroupFile.MatchString(lit.Value) {
 			found = append(found, f.fset.Position(lit.Pos()).String()+": "+lit.Value)
 		}
 		return true
@@ -319,6 +322,7 @@ func TestRulesFindWhatBreaksThem(t *testing.T) {
 		{"os otherwise", "cgroup/a.go", `import "os"; var _ = os.Open`, spawnViolations, 0},
 		{"cgroup file v2", "sandbox/a.go", `var _ = "/x/memory.max"`, cgroupfsViolations, 1},
 		{"cgroup file v1", "sandbox/a.go", "var _ = `memory.limit_in_bytes`", cgroupfsViolations, 1},
+		{"cgroup file in a remedy", "sandbox/a.go", `var _ = "look into cgroup.procs"`, cgroupfsViolations, 0},
 		{"cgroup mount point", "sandbox/a.go", `var _ = "/sys/fs/cgroup"`, cgroupfsViolations, 0},
 		{"testify in the library", "sandbox/a.go", `import "github.com/stretchr/testify/require"`, moduleViolations, 1},
 		{"testify in a test", "sandbox/a_test.go", `import "github.com/stretchr/testify/require"`, moduleViolations, 0},
