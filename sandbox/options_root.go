@@ -146,7 +146,7 @@ func WithResolvConf(lines ...string) Option {
 		}
 	}
 	return single("WithResolvConf", strings.Join(lines, "\n"), lines, fault, func(s *spec, v []string) {
-		s.resolvConf, s.resolvSet = slices.Clone(v), true
+		s.resolvConf = slices.Clone(v)
 	})
 }
 

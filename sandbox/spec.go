@@ -14,6 +14,7 @@ import (
 const (
 	defaultHostname = "belljar"
 	defaultID       = 1000 // user and group of the job, inside
+	defaultDir      = "/box"
 	defaultPath     = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
@@ -36,7 +37,6 @@ type spec struct {
 	ops        []rootfs.Op       // the caller's, parents before children
 	hosts      map[string]string // name to address, for /etc/hosts
 	resolvConf []string          // lines of /etc/resolv.conf
-	resolvSet  bool              // WithResolvConf was given, perhaps with no lines
 
 	uid, gid uint32
 	groups   []uint32

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
 )
 
@@ -86,4 +87,43 @@ func cloneOps(ops []rootfs.Op) []rootfs.Op {
 		}
 	}
 	return ops
+}
+
+// rootOps returns the whole root as an ordered list for the engine: of the default root on
+// a host with these facts, or of WithRootfs, which needs no facts. It is nil if the mount
+// namespace is the host's.
+func (s *spec) rootOps(f rootfs.Facts) ([]rootfs.Op, error) {
+	if !s.namespaces.Has(namespace.Mount) {
+		return nil, nil
+	}
+	more := cloneOps(s.ops)
+	etc := rootfs.Etc{Hostname: s.hostname, UID: s.uid, GID: s.gid, Home: defaultDir, Hosts: s.hosts, ResolvConf: s.resolvConf}
+	var ops []rootfs.Op
+	if s.rootfsDir == "" {
+		ops = rootfs.Default(f, etc, more...)
+	} else {
+		// A root of the caller's has its own files; only what was asked for goes over them.
+		if s.explicit["WithHosts"] {
+			more = append(more, etc.HostsFile())
+		}
+		if s.explicit["WithResolvConf"] {
+			more = append(more, etc.ResolvConfFile())
+		}
+		ops = rootfs.On(s.rootfsDir, more...)
+	}
+	if err := rootfs.Validate(ops); err != nil {
+		return nil, opError("root", err)
+	}
+	return ops, nil
+}
+
+// workDir returns the working directory of commands that name none.
+func (s *spec) workDir() string {
+	switch {
+	case s.dir != "":
+		return s.dir
+	case s.rootfsDir == "" && s.namespaces.Has(namespace.Mount):
+		return defaultDir
+	}
+	return "/"
 }

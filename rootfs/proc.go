@@ -1,0 +1,44 @@
+package rootfs
+
+// MaskedPaths returns the paths below /proc that tell of the whole machine, whatever the
+// namespaces, and are hidden for that. Some exist only on some kernels.
+func MaskedPaths() []string {
+	return []string{
+		"/proc/acpi",          // hardware, and switches of it such as wakeup
+		"/proc/asound",        // sound devices; what they play shows in their state
+		"/proc/interrupts",    // counts per device: keystroke timing
+		"/proc/kcore",         // the machine's memory
+		"/proc/keys",          // names of keys, which user namespaces divide but a shared uid does not
+		"/proc/latency_stats", // stack traces of other processes
+		"/proc/sched_debug",   // every process of the machine, by name (moved to debugfs in Linux 5.13)
+		"/proc/scsi",          // scsi/scsi removes devices when written to (CVE-2017-16539)
+		"/proc/timer_list",    // timers of the machine with kernel addresses
+		"/proc/timer_stats",   // who sets timers, by name (gone in Linux 4.11)
+	}
+}
+
+// ReadOnlyPaths returns the paths below /proc that change the machine when written to, and
+// are made read-only for that. The permissions in them are checked against ids, so that
+// alone they stop no root.
+func ReadOnlyPaths() []string {
+	return []string{
+		"/proc/bus",           // configuration space of PCI devices
+		"/proc/fs",            // settings of ext4, nfsd and others
+		"/proc/irq",           // which CPU serves which device
+		"/proc/sys",           // core_pattern runs a program of the job's choice on the host; modprobe likewise
+		"/proc/sysrq-trigger", // one letter reboots the machine
+	}
+}
+
+// ProcOps returns the masks and the read-only paths, as operations to follow a [Proc] at
+// /proc.
+func ProcOps() []Op {
+	var ops []Op
+	for _, p := range MaskedPaths() {
+		ops = append(ops, Mask{Target: p})
+	}
+	for _, p := range ReadOnlyPaths() {
+		ops = append(ops, ReadOnly{Target: p})
+	}
+	return ops
+}

@@ -1,0 +1,182 @@
+package sandbox
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Explain says in a sentence or a few what can be done about an error of this package, or
+// "" if there is nothing to say that the error does not. It looks at nothing but the
+// error: where several causes look the same it names them all. Probe finds out which.
+func Explain(err error) string {
+	if err == nil {
+		return ""
+	}
+	if errors.Is(err, ErrClosed) {
+		return "The sandbox has ended and its handle is of no more use. Make another with New."
+	}
+	at := place(err)
+	for _, r := range remedies {
+		if r.fits(at, err) {
+			return r.text
+		}
+	}
+	return ""
+}
+
+// place returns what an error says of where it happened, in lower case.
+func place(err error) string {
+	var words []string
+	for {
+		var e *Error
+		if !errors.As(err, &e) {
+			return strings.ToLower(strings.Join(words, " "))
+		}
+		words = append(words, e.Stage, e.Op, e.Path)
+		err = e.Err
+	}
+}
+
+// remedy is what to do about one kind of error.
+type remedy struct {
+	words  []string        // one of them is part of the stage, the call or the object; none: any
+	errnos []syscall.Errno // the error is one of them; none: any
+	is     error           // and this; nil: any
+	text   string
+}
+
+func (r remedy) fits(at string, err error) bool {
+	if r.is != nil && !errors.Is(err, r.is) {
+		return false
+	}
+	if len(r.words) > 0 && !slices.ContainsFunc(r.words, func(w string) bool { return strings.Contains(at, w) }) {
+		return false
+	}
+	return len(r.errnos) == 0 || slices.ContainsFunc(r.errnos, func(e syscall.Errno) bool { return errors.Is(err, e) })
+}
+
+// remedies are tried in order: the more special come first.
+var remedies = []remedy{
+	{
+		words:  []string{"newuidmap", "newgidmap"},
+		errnos: []syscall.Errno{syscall.ENOENT},
+		text: "Ranges of ids need the programs newuidmap and newgidmap: install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora). " +
+			"Without them only a single id can be mapped: leave out WithIDMap.",
+	},
+	{
+		words: []string{"newuidmap", "newgidmap", "subuid", "subgid"},
+		text: "This user may not map these ids. Give it a range in /etc/subuid and /etc/subgid: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER. " +
+			"newuidmap and newgidmap have to be setuid root, or have the file capabilities cap_setuid and cap_setgid.",
+	},
+	{
+		words:  []string{"clone", "unshare", "namespace"},
+		errnos: []syscall.Errno{syscall.ENOSPC, errUsers},
+		text: "The host limits how many namespaces there are, or how deep they nest (32). Raise the sysctl user.max_user_namespaces and its like below /proc/sys/user; " +
+			"0 there means that somebody has forbidden them.",
+	},
+	{
+		words:  []string{"clone", "unshare", "setns", "uid_map", "gid_map", "setgroups"},
+		errnos: []syscall.Errno{syscall.EPERM, syscall.EACCES},
+		text: "User namespaces are refused to this process. " +
+			"On Ubuntu 23.10 and later AppArmor does that: give the program an AppArmor profile with the rule \"userns,\", or set the sysctl kernel.apparmor_restrict_unprivileged_userns=0. " +
+			"On Debian the sysctl kernel.unprivileged_userns_clone may be 0. " +
+			"In a container its seccomp profile does that: with docker use --security-opt seccomp=PROFILE with one that allows clone, clone3, unshare, mount and pivot_root, or unconfined; --privileged is not needed. " +
+			"In Kubernetes set securityContext.seccompProfile.",
+	},
+	{
+		words:  []string{"cgroup"},
+		errnos: []syscall.Errno{syscall.EBUSY},
+		text: "Version 2 lets a cgroup have processes or controllers for its children, not both. Run the program in a cgroup of its own: " +
+			"systemd-run --user --scope -p Delegate=yes PROGRAM, or Delegate=yes in its unit.",
+	},
+	{
+		words:  []string{"cgroup"},
+		errnos: []syscall.Errno{syscall.EROFS},
+		text: "The cgroup file system is mounted read-only, as containers have it by default. With docker use --cgroupns=private and a writable cgroup mount " +
+			"(--security-opt writable-cgroups=true, or -v /sys/fs/cgroup:/sys/fs/cgroup:rw); with podman --security-opt unmask=/sys/fs/cgroup. " +
+			"Or wrap the limits in BestEffort to do without.",
+	},
+	{
+		words:  []string{"cgroup"},
+		errnos: []syscall.Errno{syscall.EPERM, syscall.EACCES},
+		text: "No part of the cgroup tree is delegated to this user. With systemd: systemd-run --user --scope -p Delegate=yes PROGRAM, or Delegate=yes in the unit. " +
+			"Some hosts delegate memory and pids but not cpu: put Delegate=cpu cpuset io memory pids in /etc/systemd/system/user@.service.d/delegate.conf. " +
+			"Or wrap the limits in BestEffort to do without.",
+	},
+	{
+		words: []string{"cgroup"},
+		is:    ErrUnsupported,
+		text: "This host has no such cgroup controller. On the kernel's command line cgroup_disable=memory takes it away, and cgroup_enable=memory gives it back (Raspberry Pi). " +
+			"In a nested cgroup it has to be in cgroup.subtree_control of the one above.",
+	},
+	{
+		words:  []string{"mount /proc", "mount proc", "/proc"},
+		errnos: []syscall.Errno{syscall.EPERM},
+		text: "The kernel refuses a /proc of one's own where parts of the outer one are covered, as in most containers. With docker use --security-opt systempaths=unconfined, " +
+			"with podman --security-opt unmask=ALL, in Kubernetes securityContext.procMount: Unmasked.",
+	},
+	{
+		words:  []string{"/proc"},
+		errnos: []syscall.Errno{syscall.ENOENT},
+		text:   "There is no /proc where one is needed: mount one in the host program's root, or make the directory in the root given to WithRootfs.",
+	},
+	{
+		words:  []string{"mount_setattr", "idmap"},
+		errnos: []syscall.Errno{syscall.EINVAL, syscall.EPERM, syscall.EOPNOTSUPP},
+		text: "The file system of this directory takes no id-mapped mounts (Linux 5.12; overlayfs 5.19, tmpfs 6.3; not NFS, nor FUSE without its help). " +
+			"Copy it to ext4, xfs or btrfs, or make it readable for everybody and use WithIDMap.",
+	},
+	{
+		words:  []string{"mount"},
+		errnos: []syscall.Errno{syscall.EPERM, syscall.EACCES},
+		text: "Mounting is refused. Inside a container its seccomp or AppArmor profile may do that (docker: --security-opt apparmor=unconfined); " +
+			"on Ubuntu 23.10 and later AppArmor does it to user namespaces of unprivileged programs: sysctl kernel.apparmor_restrict_unprivileged_userns. " +
+			"A source on a mount that is locked by an outer namespace cannot be bound without what is mounted below it.",
+	},
+	{
+		words:  []string{"pivot_root"},
+		errnos: []syscall.Errno{syscall.EINVAL},
+		text:   "The root of this process cannot be pivoted: it is the initial ramfs, or not a mount of its own. Run the program from a real root file system.",
+	},
+	{
+		words: []string{"seccomp"},
+		is:    ErrUnsupported,
+		text:  "This build or kernel has no system call filter: build with CGO_ENABLED=1 and the headers of libseccomp (libseccomp-dev, libseccomp-devel), and have CONFIG_SECCOMP_FILTER in the kernel.",
+	},
+	{
+		words:  []string{"exec"},
+		errnos: []syscall.Errno{syscall.ENOEXEC},
+		text:   "The file is no program for this machine: it was built for another architecture, is damaged or empty, or is a script without #! in its first line.",
+	},
+	{
+		words:  []string{"exec"},
+		errnos: []syscall.Errno{syscall.ENOENT},
+		text: "The program is not in the sandbox's root, or what runs it is not: the interpreter in a script's first line, or the dynamic loader and libraries of a program (ldd PROGRAM lists them). " +
+			"Add what is missing with WithBind, or use a static program.",
+	},
+	{
+		words:  []string{"exec"},
+		errnos: []syscall.Errno{syscall.EACCES, syscall.EPERM},
+		text: "The program may not be executed by the job's user: the file has no x permission for it, a directory on the way cannot be entered, it is no regular file, or its mount is noexec. " +
+			"See WithCredential and WithBind.",
+	},
+	{
+		words:  []string{"rlimit"},
+		errnos: []syscall.Errno{syscall.EPERM},
+		text:   "Nobody but root can raise a hard limit: ask for less, or raise it for the host program (ulimit -H, LimitNOFILE= and its like in a unit).",
+	},
+	{
+		errnos: []syscall.Errno{syscall.EMFILE, syscall.ENFILE},
+		text:   "The host program has too many files open: close sandboxes that are done, or raise its limit (ulimit -n, LimitNOFILE=).",
+	},
+	{
+		errnos: []syscall.Errno{syscall.ENOSYS},
+		text: "The kernel does not have this system call: belljar needs Linux 5.14. In a container with an old runtime its seccomp profile may answer so in place of the kernel: " +
+			"update docker (20.10.10 or later) and libseccomp (2.5 or later).",
+	},
+}
+
+// errUsers is EUSERS as Linux numbers it, which not every operating system has.
+const errUsers = syscall.Errno(87)
