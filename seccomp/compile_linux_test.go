@@ -1,0 +1,274 @@
+//go:build cgo && (amd64 || arm64)
+
+package seccomp
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// foreignArches are AUDIT_ARCH values of i386, 32-bit ARM, riscv64, s390x, and none at all.
+var foreignArches = []uint32{0x40000003, 0x40000028, 0xc00000f3, 0x80000016, 0}
+
+func allArches() []uint32 {
+	return append([]uint32{uint32(AMD64), uint32(ARM64)}, foreignArches...)
+}
+
+func numbers() []uint32 {
+	var all []uint32
+	for n := range uint32(1200) {
+		all = append(all, n, n|0x40000000)
+	}
+	return append(all, 9999, 0x3fffffff, 0x7fffffff, 0x80000000, 0xbfffffff, 0xc0000000, 0xfffffffe, 0xffffffff)
+}
+
+// requireEqual runs a program over every number of every architecture, with arguments at the edges of every rule, and
+// compares with what the policy means.
+func requireEqual(t *testing.T, p Policy, program Program, random *rand.Rand) {
+	t.Helper()
+	machine := interpreter{program.Bytes()}
+	native := NativeArch()
+	for _, number := range numbers() {
+		sets := [][6]uint64{{}}
+		if name, ok := native.Name(number &^ 0x40000000); ok {
+			sets = argSets(p, name, random)
+		}
+		for _, args := range sets {
+			for _, arch := range allArches() {
+				d := callData{number: number, arch: arch, args: args}
+				got, _, err := machine.run(d.bytes())
+				require.NoError(t, err)
+				if want := meaning(p, native, d); Action(got) != want {
+					require.Equal(t, want, Action(got), "arch %#x number %#x args %#x\n%s%s", arch, number, args, p, program)
+				}
+			}
+		}
+	}
+}
+
+func TestProgramMeansPolicy(t *testing.T) {
+	small := Policy{Default: KillProcess, Rules: []Rule{{Names: []string{"exit_group"}, Action: Allow}}}
+	for name, p := range map[string]Policy{
+		"default":         Default(),
+		"default, kill":   Default().WithDenied(KillProcess),
+		"default, trap":   Default().WithDenied(Trap),
+		"default, log":    Default().WithDenied(Log),
+		"small":           small,
+		"deny-list":       {Default: Allow, Unknown: Allow, Rules: []Rule{{Names: []string{"ptrace"}, Action: Errno(syscall.EACCES)}}},
+		"foreign only":    {Default: Errno(syscall.EPERM), Rules: []Rule{{Names: []string{"socketcall"}, Action: Allow}}},
+		"errno 0":         {Default: Errno(0), Rules: []Rule{{Names: []string{"read"}, Action: Log}}},
+		"every call args": everyCall(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			program, err := p.Compile()
+			require.NoError(t, err)
+			assert.Equal(t, NativeArch(), program.Arch())
+			random := rand.New(rand.NewPCG(1, 2))
+			requireEqual(t, p, program, random)
+			requireEqual(t, p, compileLinear(t, p), random)
+		})
+	}
+}
+
+// everyCall compares an argument of each call: as many blocks as can be, far behind the search.
+func everyCall() Policy {
+	p := Policy{Default: Errno(syscall.EPERM)}
+	for i, name := range NativeArch().Names() {
+		p.Rules = append(p.Rules, Rule{Names: []string{name}, Action: Allow, Args: []Arg{{Index: i % 6, Op: Equal, Value: uint64(i)}}})
+	}
+	return p
+}
+
+func TestRandomProgramsMeanTheirPolicies(t *testing.T) {
+	compiled := 0
+	for seed := range uint64(60) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		p := randomPolicy(random)
+		if p.Validate() != nil {
+			continue
+		}
+		compiled++
+		program, err := p.compile()
+		require.NoError(t, err, "seed %d", seed)
+		requireEqual(t, p, program, random)
+	}
+	assert.Greater(t, compiled, 20, "the generator makes too few valid policies")
+}
+
+func randomPolicy(random *rand.Rand) Policy {
+	actions := []Action{Allow, Errno(syscall.EPERM), Errno(syscall.ENOSYS), KillProcess, Log, Trap}
+	values := []uint64{0, 1, 2, 10, 0x5412, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 32, 1<<32 + 1, 1 << 63, ^uint64(0) - 1}
+	names := NativeArch().Names()
+	p := Policy{Default: actions[random.IntN(len(actions))], Unknown: actions[random.IntN(len(actions))]}
+	for range 1 + random.IntN(12) {
+		r := Rule{Action: actions[random.IntN(len(actions))]}
+		for range 1 + random.IntN(3) {
+			r.Names = append(r.Names, names[random.IntN(40)])
+		}
+		for range random.IntN(4) {
+			a := Arg{Index: random.IntN(6), Op: Op(1 + random.IntN(7)), Value: values[random.IntN(len(values))]}
+			if a.Op == MaskedEqual {
+				a.ValueTwo = values[random.IntN(len(values))] & a.Value
+			}
+			r.Args = append(r.Args, a)
+		}
+		p.Rules = append(p.Rules, r)
+	}
+	return p
+}
+
+func TestLargestRule(t *testing.T) {
+	r := Rule{Names: []string{"read"}, Action: Allow}
+	for i := range maxArgs {
+		r.Args = append(r.Args, Arg{Index: i % 6, Op: MaskedEqual, Value: 1<<(i+16) | 1<<16})
+	}
+	p := Policy{Default: Errno(syscall.EPERM), Rules: []Rule{r, {Names: []string{"read"}, Action: Log}}}
+	program, err := p.Compile()
+	require.NoError(t, err)
+	requireEqual(t, p, program, rand.New(rand.NewPCG(3, 4)))
+
+	p.Rules[0].Args = append(p.Rules[0].Args, Arg{Index: 0, Op: NotEqual, Value: 1})
+	_, err = p.Compile()
+	require.ErrorIs(t, err, ErrTooLarge)
+}
+
+func TestProgramTooLarge(t *testing.T) {
+	p := Policy{Default: Errno(syscall.EPERM)}
+	for i := range uint64(maxInsns) {
+		p.Rules = append(p.Rules, Rule{Names: []string{"read"}, Action: Allow, Args: []Arg{{Op: Equal, Value: i}}})
+	}
+	_, err := p.Compile()
+	require.ErrorIs(t, err, ErrTooLarge)
+	var e *PolicyError
+	require.ErrorAs(t, err, &e)
+	assert.Contains(t, e.Error(), "at most 4096")
+}
+
+func TestCompileInvalid(t *testing.T) {
+	program, err := Policy{}.Compile()
+	require.ErrorIs(t, err, ErrEmpty)
+	assert.Zero(t, program)
+	assert.Zero(t, program.Len())
+	assert.Empty(t, program.Bytes())
+}
+
+func TestCompileIsDeterministic(t *testing.T) {
+	first, err := everyCall().compile()
+	require.NoError(t, err)
+	for range 5 {
+		again, err := everyCall().compile()
+		require.NoError(t, err)
+		require.Equal(t, first, again)
+	}
+}
+
+func TestProgramIsImmutable(t *testing.T) {
+	program, err := Default().Compile()
+	require.NoError(t, err)
+	code := program.Bytes()
+	require.Len(t, code, program.Len()*8)
+	clear(code)
+	assert.NotEqual(t, code, program.Bytes())
+}
+
+// TestDefaultIsSmall holds what makes the filter quick to load: few instructions to translate, and few to execute for a
+// number. The kernel runs a new filter once for every number.
+func TestDefaultIsSmall(t *testing.T) {
+	program, err := Default().Compile()
+	require.NoError(t, err)
+	assert.LessOrEqual(t, program.Len(), 200)
+	total, calls := 0, NativeArch().Names()
+	for _, name := range calls {
+		number, _ := NativeArch().Number(name)
+		_, steps, err := interpreter{program.Bytes()}.run(callData{number: number, arch: uint32(NativeArch())}.bytes())
+		require.NoError(t, err)
+		assert.LessOrEqual(t, steps, 35, name)
+		total += steps
+	}
+	t.Logf("%d instructions, %.1f executed on average", program.Len(), float64(total)/float64(len(calls)))
+}
+
+func TestCacheKey(t *testing.T) {
+	rule := func(action Action, args []Arg, names ...string) Rule {
+		return Rule{Names: names, Action: action, Args: args}
+	}
+	policies := []Policy{
+		{},
+		{Default: Allow},
+		{Default: Allow, Unknown: Allow},
+		{Rules: []Rule{rule(Allow, nil, "read", "write")}},
+		{Rules: []Rule{rule(Allow, nil, "readwrite")}},
+		{Rules: []Rule{rule(Allow, nil, "read"), rule(Allow, nil, "write")}},
+		{Rules: []Rule{rule(Log, nil, "read"), rule(Allow, nil, "write")}},
+		{Rules: []Rule{rule(Allow, []Arg{{}}, "read")}},
+		{Rules: []Rule{rule(Allow, []Arg{{Index: 1}}, "read")}},
+		{Rules: []Rule{rule(Allow, []Arg{{Op: 1}}, "read")}},
+		{Rules: []Rule{rule(Allow, []Arg{{Value: 1}}, "read")}},
+		{Rules: []Rule{rule(Allow, []Arg{{ValueTwo: 1}}, "read")}},
+		Default(), Default().WithDenied(Trap),
+	}
+	seen := map[string]int{}
+	for i, p := range policies {
+		if before, ok := seen[p.key()]; ok {
+			t.Errorf("policies %d and %d have one key", before, i)
+		}
+		seen[p.key()] = i
+		assert.Equal(t, p.key(), p.Clone().key())
+	}
+}
+
+func TestCacheIsSharedAndBounded(t *testing.T) {
+	var c cache
+	var wg sync.WaitGroup
+	programs := make([]Program, 16)
+	for i := range programs {
+		wg.Go(func() {
+			p := Default()
+			if i%2 == 1 {
+				p = p.WithDenied(KillProcess)
+			}
+			programs[i], _ = c.get(p)
+		})
+	}
+	wg.Wait()
+	for i := range programs {
+		assert.NotZero(t, programs[i])
+		assert.Equal(t, programs[i%2], programs[i])
+	}
+	assert.Len(t, c.entries, 2)
+	for i := range 2 * maxPrograms {
+		p := Policy{Default: Errno(syscall.Errno(i)), Rules: []Rule{{Names: []string{"read"}, Action: Allow}}}
+		_, err := c.get(p)
+		require.NoError(t, err)
+	}
+	assert.LessOrEqual(t, len(c.entries), maxPrograms)
+}
+
+// TestVerifyFindsLostRules spoils the search in every instruction and expects that what changes the meaning is found.
+func TestVerifyFindsLostRules(t *testing.T) {
+	p := Default()
+	l := newLinker(NativeArch(), p)
+	raw, err := dispatch(l.labels)
+	require.NoError(t, err)
+	good := decode(raw)
+	require.NoError(t, l.verify(NativeArch(), good))
+	found := 0
+	for pc := range good {
+		spoiled := slices.Clone(good)
+		spoiled[pc].k++
+		if l.verify(NativeArch(), spoiled) != nil {
+			found++
+		}
+	}
+	assert.Greater(t, found, len(good)*3/4)
+	require.Error(t, l.verify(NativeArch(), good[:len(good)-1]))
+	_, err = l.link([]insn{ret(Allow)})
+	require.ErrorContains(t, err, fmt.Sprintf("%#x", uint32(Allow)))
+}
