@@ -134,8 +134,9 @@ func judgeAll(ctx context.Context, o options, p *Problem, set *toolset, stdout, 
 	j.factor, j.all, j.language = o.factor, o.all, o.lang
 	j.progress = newProgress(stderr, len(o.files)*len(p.Cases))
 	var reports []Report
-	for _, file := range o.files {
+	for i, file := range o.files {
 		reports = append(reports, j.judge(ctx, file))
+		j.progress.reach((i + 1) * len(p.Cases))
 	}
 	j.progress.clear()
 

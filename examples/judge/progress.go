@@ -47,16 +47,25 @@ func (p *progress) name(label string) {
 	p.draw()
 }
 
-func (p *progress) step() { p.skip(1) }
-
-// skip counts n cases as done.
-func (p *progress) skip(n int) {
+// step counts one more case.
+func (p *progress) step() {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done = min(p.done+n, p.total)
+	p.done = min(p.done+1, p.total)
+	p.draw()
+}
+
+// reach counts all cases up to the n-th as done, for a submission that needed fewer.
+func (p *progress) reach(n int) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done = min(n, p.total)
 	p.draw()
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,7 +71,6 @@ func newJudge(p *Problem, tools *toolset, r runner, slots int) *judge {
 // judge compiles a submission and runs it against the cases.
 func (j *judge) judge(ctx context.Context, path string) Report {
 	r := Report{File: path, Verdict: JE, Total: len(j.problem.Cases), Cases: []CaseReport{}}
-	defer func() { j.progress.skip(r.Total - len(r.Cases)) }()
 	source, err := readSource(path)
 	if err != nil {
 		r.Detail = err.Error()
@@ -132,22 +130,20 @@ func (j *judge) runCases(ctx context.Context, tool *toolchain, prog []file) []Ca
 		})
 	}
 	wg.Wait()
-	// A case after the failed one may have been under way: its result depends on timing and is left out.
+	return j.decisive(reports)
+}
+
+// decisive leaves out what came after the first failed case: whether a case was under way by then depends on timing.
+func (j *judge) decisive(reports []CaseReport) []CaseReport {
 	for i, r := range reports {
-		if r.Verdict == "" || (r.Verdict != AC && !j.all) {
-			return reports[:min(i+1, started(reports))]
+		if r.Verdict == "" {
+			return reports[:i]
+		}
+		if r.Verdict != AC && !j.all {
+			return reports[:i+1]
 		}
 	}
 	return reports
-}
-
-// started is the number of leading cases that have a report.
-func started(reports []CaseReport) int {
-	n := slices.IndexFunc(reports, func(r CaseReport) bool { return r.Verdict == "" })
-	if n < 0 {
-		return len(reports)
-	}
-	return n
 }
 
 func (j *judge) runCase(ctx context.Context, tool *toolchain, prog []file, c problems.Case) CaseReport {

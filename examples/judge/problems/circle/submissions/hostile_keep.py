@@ -4,7 +4,7 @@ import sys
 
 first = True
 for folder in ("/box", "/tmp", "/dev/shm", "/var/tmp", os.getcwd()):
-    note = os.path.join(folder, "note")
+    note = os.path.join(folder, "note-@NAME@")
     if os.path.exists(note):
         print("LEAK", note)
         first = False
