@@ -36,8 +36,11 @@ func (a Arg) steps() []step {
 			op = opAtLeast
 		}
 		return []step{
-			loadHigh, {opAbove, highValue, holds, onward}, {opEqual, highValue, onward, nextRule},
-			loadLow, {op, lowValue, onward, nextRule},
+			loadHigh,
+			{opAbove, highValue, holds, onward},
+			{opEqual, highValue, onward, nextRule},
+			loadLow,
+			{op, lowValue, onward, nextRule},
 		}
 	case Less, LessOrEqual:
 		op := uint16(opAtLeast)
@@ -45,8 +48,11 @@ func (a Arg) steps() []step {
 			op = opAbove
 		}
 		return []step{
-			loadHigh, {opAbove, highValue, nextRule, onward}, {opEqual, highValue, onward, holds},
-			loadLow, {op, lowValue, nextRule, onward},
+			loadHigh,
+			{opAbove, highValue, nextRule, onward},
+			{opEqual, highValue, onward, holds},
+			loadLow,
+			{op, lowValue, nextRule, onward},
 		}
 	}
 	return append(masked(loadHigh, highValue, uint32(a.ValueTwo>>32)), masked(loadLow, lowValue, uint32(a.ValueTwo))...)

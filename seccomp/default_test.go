@@ -34,32 +34,64 @@ func TestDefaultGolden(t *testing.T) {
 		want Action
 	}
 	calls := []call{
-		{"read", nil, Allow}, {"execve", nil, Allow}, {"exit_group", nil, Allow}, {"prctl", nil, Allow}, {"futex", nil, Allow},
-		{"clone3", nil, enosys}, {"statmount", nil, enosys}, {"listmount", nil, enosys},
+		{"read", nil, Allow},
+		{"execve", nil, Allow},
+		{"exit_group", nil, Allow},
+		{"prctl", nil, Allow},
+		{"futex", nil, Allow},
+		{"clone3", nil, enosys},
+		{"statmount", nil, enosys},
+		{"listmount", nil, enosys},
 
 		{"clone", []uint64{17}, Allow},       // fork: SIGCHLD
 		{"clone", []uint64{0x3d0f00}, Allow}, // glibc's pthread_create
 		{"clone", []uint64{0x4111}, Allow},   // vfork
-		{"clone", []uint64{0x10000000}, eperm}, {"clone", []uint64{0x00020011}, eperm}, {"clone", []uint64{0x02000011}, eperm},
-		{"clone", []uint64{0x04000011}, eperm}, {"clone", []uint64{0x08000011}, eperm}, {"clone", []uint64{0x20000011}, eperm},
-		{"clone", []uint64{0x40000011}, eperm}, {"clone", []uint64{0xffffffff}, eperm},
+		{"clone", []uint64{0x10000000}, eperm},
+		{"clone", []uint64{0x00020011}, eperm},
+		{"clone", []uint64{0x02000011}, eperm},
+		{"clone", []uint64{0x04000011}, eperm},
+		{"clone", []uint64{0x08000011}, eperm},
+		{"clone", []uint64{0x20000011}, eperm},
+		{"clone", []uint64{0x40000011}, eperm},
+		{"clone", []uint64{0xffffffff}, eperm},
 		{"clone", []uint64{1<<63 | 0x10000011}, eperm},
 
-		{"socket", []uint64{1}, Allow}, {"socket", []uint64{2}, Allow}, {"socket", []uint64{10}, Allow},
-		{"socket", []uint64{1 << 32}, eperm}, {"socket", []uint64{1<<32 | 2}, Allow}, // an int: the upper half is no matter
-		{"socket", []uint64{0}, eperm}, {"socket", []uint64{3}, eperm}, {"socket", []uint64{9}, eperm}, {"socket", []uint64{11}, eperm},
-		{"socket", []uint64{16}, eperm}, {"socket", []uint64{17}, eperm}, {"socket", []uint64{38}, eperm}, {"socket", []uint64{40}, eperm},
-		{"socket", []uint64{1<<32 | 16}, eperm}, {"socket", []uint64{1<<32 | 40}, eperm}, {"socket", []uint64{^uint64(0)}, eperm},
-		{"socketpair", []uint64{1}, Allow}, {"socketpair", []uint64{30}, eperm},
+		{"socket", []uint64{1}, Allow},
+		{"socket", []uint64{2}, Allow},
+		{"socket", []uint64{10}, Allow},
+		{"socket", []uint64{1 << 32}, eperm},
+		{"socket", []uint64{1<<32 | 2}, Allow}, // an int: the upper half is no matter
+		{"socket", []uint64{0}, eperm},
+		{"socket", []uint64{3}, eperm},
+		{"socket", []uint64{9}, eperm},
+		{"socket", []uint64{11}, eperm},
+		{"socket", []uint64{16}, eperm},
+		{"socket", []uint64{17}, eperm},
+		{"socket", []uint64{38}, eperm},
+		{"socket", []uint64{40}, eperm},
+		{"socket", []uint64{1<<32 | 16}, eperm},
+		{"socket", []uint64{1<<32 | 40}, eperm},
+		{"socket", []uint64{^uint64(0)}, eperm},
+		{"socketpair", []uint64{1}, Allow},
+		{"socketpair", []uint64{30}, eperm},
 
-		{"ioctl", []uint64{0, 0x5401}, Allow}, {"ioctl", []uint64{0, 0x5413}, Allow},
-		{"ioctl", []uint64{0, 0x5412}, eperm}, {"ioctl", []uint64{0, 0x541c}, eperm},
-		{"ioctl", []uint64{0, 1<<32 | 0x5412}, eperm}, {"ioctl", []uint64{0, 0xffffffff0000541c}, eperm}, // CVE-2019-10063
+		{"ioctl", []uint64{0, 0x5401}, Allow},
+		{"ioctl", []uint64{0, 0x5413}, Allow},
+		{"ioctl", []uint64{0, 0x5412}, eperm},
+		{"ioctl", []uint64{0, 0x541c}, eperm},
+		{"ioctl", []uint64{0, 1<<32 | 0x5412}, eperm},
+		{"ioctl", []uint64{0, 0xffffffff0000541c}, eperm}, // CVE-2019-10063
 		{"ioctl", []uint64{0x5412, 0x5401}, Allow},
 
-		{"personality", []uint64{0}, Allow}, {"personality", []uint64{8}, Allow}, {"personality", []uint64{0xffffffff}, Allow},
-		{"personality", []uint64{^uint64(0)}, Allow}, {"personality", []uint64{0x20000}, Allow}, {"personality", []uint64{0x20008}, Allow},
-		{"personality", []uint64{0x40000}, eperm}, {"personality", []uint64{0x0400000}, eperm}, {"personality", []uint64{1}, eperm},
+		{"personality", []uint64{0}, Allow},
+		{"personality", []uint64{8}, Allow},
+		{"personality", []uint64{0xffffffff}, Allow},
+		{"personality", []uint64{^uint64(0)}, Allow},
+		{"personality", []uint64{0x20000}, Allow},
+		{"personality", []uint64{0x20008}, Allow},
+		{"personality", []uint64{0x40000}, eperm},
+		{"personality", []uint64{0x0400000}, eperm},
+		{"personality", []uint64{1}, eperm},
 	}
 	for _, name := range refused {
 		calls = append(calls, call{name, nil, eperm})
