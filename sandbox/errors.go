@@ -39,7 +39,7 @@ type Error struct {
 // forge a line or control a terminal are quoted.
 func (e *Error) Error() string {
 	what := e.Op
-	if e.Path != "" || e.Stage == stageOptions {
+	if e.Path != "" {
 		path := quotePath(e.Path)
 		if e.Stage == stageOptions {
 			path = strconv.Quote(e.Path)

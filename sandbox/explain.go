@@ -17,7 +17,7 @@ func Explain(err error) string {
 	if errors.Is(err, ErrClosed) {
 		return "The sandbox has ended and its handle is of no more use. Make another with New."
 	}
-	at := place(err)
+	at := locate(err)
 	for _, r := range remedies {
 		if r.fits(at, err) {
 			return r.text
@@ -26,58 +26,70 @@ func Explain(err error) string {
 	return ""
 }
 
-// place returns what an error says of where it happened, in lower case.
-func place(err error) string {
-	var words []string
+// place is what an error says of where it happened.
+type place struct{ steps, paths string }
+
+func locate(err error) place {
+	var at place
 	for {
 		var e *Error
 		if !errors.As(err, &e) {
-			return strings.ToLower(strings.Join(words, " "))
+			return at
 		}
-		words = append(words, e.Stage, e.Op, e.Path)
+		at.steps += strings.ToLower(e.Stage + " " + e.Op + " ")
+		at.paths += e.Path + " "
 		err = e.Err
 	}
 }
 
 // remedy is what to do about one kind of error.
 type remedy struct {
-	words  []string        // one of them is part of the stage, the call or the object; none: any
+	steps  []string        // one of them is part of a stage or call,
+	paths  []string        // or one of them of an object; both none: any
 	errnos []syscall.Errno // the error is one of them; none: any
 	is     error           // and this; nil: any
 	text   string
 }
 
-func (r remedy) fits(at string, err error) bool {
+func (r remedy) fits(at place, err error) bool {
 	if r.is != nil && !errors.Is(err, r.is) {
 		return false
 	}
-	if len(r.words) > 0 && !slices.ContainsFunc(r.words, func(w string) bool { return strings.Contains(at, w) }) {
+	anywhere := len(r.steps)+len(r.paths) == 0
+	if !anywhere && !hasAny(at.steps, r.steps) && !hasAny(at.paths, r.paths) {
 		return false
 	}
 	return len(r.errnos) == 0 || slices.ContainsFunc(r.errnos, func(e syscall.Errno) bool { return errors.Is(err, e) })
 }
 
+func hasAny(s string, words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(s, w) })
+}
+
 // remedies are tried in order: the more special come first.
 var remedies = []remedy{
 	{
-		words:  []string{"newuidmap", "newgidmap"},
+		steps:  []string{"newuidmap", "newgidmap"},
+		paths:  []string{"/newuidmap", "/newgidmap"},
 		errnos: []syscall.Errno{syscall.ENOENT},
 		text: "Ranges of ids need the programs newuidmap and newgidmap: install the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora). " +
 			"Without them only a single id can be mapped: leave out WithIDMap.",
 	},
 	{
-		words: []string{"newuidmap", "newgidmap", "subuid", "subgid"},
+		steps: []string{"newuidmap", "newgidmap", "subuid", "subgid"},
+		paths: []string{"/newuidmap", "/newgidmap", "/etc/subuid", "/etc/subgid"},
 		text: "This user may not map these ids. Give it a range in /etc/subuid and /etc/subgid: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER. " +
 			"newuidmap and newgidmap have to be setuid root, or have the file capabilities cap_setuid and cap_setgid.",
 	},
 	{
-		words:  []string{"clone", "unshare", "namespace"},
+		steps:  []string{"clone", "unshare", "namespace"},
 		errnos: []syscall.Errno{syscall.ENOSPC, errUsers},
 		text: "The host limits how many namespaces there are, or how deep they nest (32). Raise the sysctl user.max_user_namespaces and its like below /proc/sys/user; " +
 			"0 there means that somebody has forbidden them.",
 	},
 	{
-		words:  []string{"clone", "unshare", "setns", "uid_map", "gid_map", "setgroups"},
+		steps:  []string{"clone", "unshare", "setns", "uid_map", "gid_map", "setgroups"},
+		paths:  []string{"/uid_map", "/gid_map", "/setgroups"},
 		errnos: []syscall.Errno{syscall.EPERM, syscall.EACCES},
 		text: "User namespaces are refused to this process. " +
 			"On Ubuntu 23.10 and later AppArmor does that: give the program an AppArmor profile with the rule \"userns,\", or set the sysctl kernel.apparmor_restrict_unprivileged_userns=0. " +
@@ -86,84 +98,88 @@ var remedies = []remedy{
 			"In Kubernetes set securityContext.seccompProfile.",
 	},
 	{
-		words:  []string{"cgroup"},
+		steps:  []string{"cgroup"},
+		paths:  []string{"/sys/fs/cgroup"},
 		errnos: []syscall.Errno{syscall.EBUSY},
 		text: "Version 2 lets a cgroup have processes or controllers for its children, not both. Run the program in a cgroup of its own: " +
 			"systemd-run --user --scope -p Delegate=yes PROGRAM, or Delegate=yes in its unit.",
 	},
 	{
-		words:  []string{"cgroup"},
+		steps:  []string{"cgroup"},
+		paths:  []string{"/sys/fs/cgroup"},
 		errnos: []syscall.Errno{syscall.EROFS},
-		text: "The cgroup file system is mounted read-only, as containers have it by default. With docker use --cgroupns=private and a writable cgroup mount " +
-			"(--security-opt writable-cgroups=true, or -v /sys/fs/cgroup:/sys/fs/cgroup:rw); with podman --security-opt unmask=/sys/fs/cgroup. " +
+		text: "The cgroup file system is mounted read-only, as containers have it by default. With docker use --cgroupns=private and " +
+			"-v /sys/fs/cgroup:/sys/fs/cgroup:rw; with podman --security-opt unmask=/sys/fs/cgroup. " +
 			"Or wrap the limits in BestEffort to do without.",
 	},
 	{
-		words:  []string{"cgroup"},
+		steps:  []string{"cgroup"},
+		paths:  []string{"/sys/fs/cgroup"},
 		errnos: []syscall.Errno{syscall.EPERM, syscall.EACCES},
 		text: "No part of the cgroup tree is delegated to this user. With systemd: systemd-run --user --scope -p Delegate=yes PROGRAM, or Delegate=yes in the unit. " +
 			"Some hosts delegate memory and pids but not cpu: put Delegate=cpu cpuset io memory pids in /etc/systemd/system/user@.service.d/delegate.conf. " +
 			"Or wrap the limits in BestEffort to do without.",
 	},
 	{
-		words: []string{"cgroup"},
+		steps: []string{"cgroup"},
+		paths: []string{"/sys/fs/cgroup"},
 		is:    ErrUnsupported,
 		text: "This host has no such cgroup controller. On the kernel's command line cgroup_disable=memory takes it away, and cgroup_enable=memory gives it back (Raspberry Pi). " +
 			"In a nested cgroup it has to be in cgroup.subtree_control of the one above.",
 	},
 	{
-		words:  []string{"mount /proc", "mount proc", "/proc"},
+		paths:  []string{"/proc "},
 		errnos: []syscall.Errno{syscall.EPERM},
 		text: "The kernel refuses a /proc of one's own where parts of the outer one are covered, as in most containers. With docker use --security-opt systempaths=unconfined, " +
 			"with podman --security-opt unmask=ALL, in Kubernetes securityContext.procMount: Unmasked.",
 	},
 	{
-		words:  []string{"/proc"},
+		paths:  []string{"/proc "},
 		errnos: []syscall.Errno{syscall.ENOENT},
 		text:   "There is no /proc where one is needed: mount one in the host program's root, or make the directory in the root given to WithRootfs.",
 	},
 	{
-		words:  []string{"mount_setattr", "idmap"},
+		steps:  []string{"mount_setattr", "idmap"},
 		errnos: []syscall.Errno{syscall.EINVAL, syscall.EPERM, syscall.EOPNOTSUPP},
 		text: "The file system of this directory takes no id-mapped mounts (Linux 5.12; overlayfs 5.19, tmpfs 6.3; not NFS, nor FUSE without its help). " +
 			"Copy it to ext4, xfs or btrfs, or make it readable for everybody and use WithIDMap.",
 	},
 	{
-		words:  []string{"mount"},
+		steps:  []string{"mount"},
 		errnos: []syscall.Errno{syscall.EPERM, syscall.EACCES},
 		text: "Mounting is refused. Inside a container its seccomp or AppArmor profile may do that (docker: --security-opt apparmor=unconfined); " +
 			"on Ubuntu 23.10 and later AppArmor does it to user namespaces of unprivileged programs: sysctl kernel.apparmor_restrict_unprivileged_userns. " +
 			"A source on a mount that is locked by an outer namespace cannot be bound without what is mounted below it.",
 	},
 	{
-		words:  []string{"pivot_root"},
+		steps:  []string{"pivot_root"},
 		errnos: []syscall.Errno{syscall.EINVAL},
 		text:   "The root of this process cannot be pivoted: it is the initial ramfs, or not a mount of its own. Run the program from a real root file system.",
 	},
 	{
-		words: []string{"seccomp"},
+		steps: []string{"seccomp"},
 		is:    ErrUnsupported,
 		text:  "This build or kernel has no system call filter: build with CGO_ENABLED=1 and the headers of libseccomp (libseccomp-dev, libseccomp-devel), and have CONFIG_SECCOMP_FILTER in the kernel.",
 	},
 	{
-		words:  []string{"exec"},
+		steps:  []string{"exec"},
 		errnos: []syscall.Errno{syscall.ENOEXEC},
 		text:   "The file is no program for this machine: it was built for another architecture, is damaged or empty, or is a script without #! in its first line.",
 	},
 	{
-		words:  []string{"exec"},
+		steps:  []string{"exec"},
 		errnos: []syscall.Errno{syscall.ENOENT},
 		text: "The program is not in the sandbox's root, or what runs it is not: the interpreter in a script's first line, or the dynamic loader and libraries of a program (ldd PROGRAM lists them). " +
 			"Add what is missing with WithBind, or use a static program.",
 	},
 	{
-		words:  []string{"exec"},
+		steps:  []string{"exec"},
 		errnos: []syscall.Errno{syscall.EACCES, syscall.EPERM},
 		text: "The program may not be executed by the job's user: the file has no x permission for it, a directory on the way cannot be entered, it is no regular file, or its mount is noexec. " +
 			"See WithCredential and WithBind.",
 	},
 	{
-		words:  []string{"rlimit"},
+		steps:  []string{"rlimit"},
 		errnos: []syscall.Errno{syscall.EPERM},
 		text:   "Nobody but root can raise a hard limit: ask for less, or raise it for the host program (ulimit -H, LimitNOFILE= and its like in a unit).",
 	},

@@ -33,10 +33,10 @@ func (o option) apply(s *spec) error { return o.record(s, false) }
 // record folds the option into s; soft says it was wrapped in BestEffort.
 func (o option) record(s *spec, soft bool) error {
 	if o.key != "" {
-		if before, ok := s.values[o.key]; ok && !reflect.DeepEqual(before, o.value) {
-			return invalid(o.label, o.text, fmt.Sprintf("was given before as %q", fmt.Sprint(before)))
+		if before, ok := s.values[o.key]; ok && !reflect.DeepEqual(before.value, o.value) {
+			return o.fail(before.contradicted())
 		}
-		s.values[o.key] = o.value
+		s.values[o.key] = given{o.value, o.text}
 	}
 	if err := o.set(s, soft); err != nil {
 		return err
@@ -52,6 +52,19 @@ func (o option) record(s *spec, soft bool) error {
 		s.strict[key] = true
 	}
 	return nil
+}
+
+// given is the value of an option that was folded already.
+type given struct {
+	value any
+	text  string
+}
+
+func (g given) contradicted() string {
+	if g.text == "" {
+		return "was given before with another value"
+	}
+	return fmt.Sprintf("was given before with another value, %q", g.text)
 }
 
 // fail returns the option's error.

@@ -89,7 +89,7 @@ func WithHost(ns ...namespace.Kind) Option {
 // WithHostname sets the host name inside: up to 64 letters, digits, dots, hyphens and
 // underscores. Without it the name is "belljar".
 func WithHostname(name string) Option {
-	return softly(single("WithHostname", name, name, hostnameFault(name), func(s *spec, v string) { s.hostname = v }))
+	return softly(single("WithHostname", name, name, hostnameFault(name, 64), func(s *spec, v string) { s.hostname = v }))
 }
 
 // WithIDMap says which ids of the host the user and group ids inside stand for. Without it
@@ -119,13 +119,13 @@ func mapText(m namespace.IDMaps) string {
 }
 
 // hostnameFault keeps to what no program and no /etc/hosts takes for something else. The
-// kernel's own limit is __NEW_UTS_LEN, 64 bytes of anything.
-func hostnameFault(name string) string {
+// kernel's own limit is __NEW_UTS_LEN, 64 bytes of anything; that of DNS is 253.
+func hostnameFault(name string, most int) string {
 	switch {
 	case name == "":
 		return "is empty"
-	case len(name) > 64:
-		return "is longer than 64 bytes"
+	case len(name) > most:
+		return fmt.Sprintf("is longer than %d bytes", most)
 	case strings.Trim(name[:1], ".-") == "" || strings.Trim(name[len(name)-1:], ".-") == "":
 		return "begins or ends with a dot or a hyphen"
 	case strings.Contains(name, ".."):
@@ -140,5 +140,5 @@ const alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 
 // only reports whether every byte of s is in the ASCII set.
 func only(s, set string) bool {
-	return strings.Trim(s, set) == "" && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(set, r) })
+	return !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(set, r) })
 }

@@ -99,12 +99,12 @@ func WithEnv(vars ...string) Option {
 				return invalid(o.label, v, why)
 			}
 			key := "WithEnv " + name
-			if before, ok := s.values[key]; ok && before != v {
-				return invalid(o.label, v, fmt.Sprintf("was given before as %q", before))
+			if before, ok := s.values[key]; ok && before.text != v {
+				return invalid(o.label, v, before.contradicted())
 			} else if ok {
 				continue
 			}
-			s.values[key] = v
+			s.values[key] = given{v, v}
 			s.env = append(s.env, v)
 		}
 		return nil

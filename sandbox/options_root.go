@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"fmt"
 	"io/fs"
 	"maps"
 	"net/netip"
@@ -104,10 +103,8 @@ func WithHosts(addresses map[string]string) Option {
 			return o.fail("names no host")
 		}
 		for _, name := range names {
-			if why := hostnameFault(name); why != "" && len(name) <= 64 {
+			if why := hostnameFault(name, 253); why != "" {
 				return invalid(o.label, name, why)
-			} else if len(name) > 253 {
-				return invalid(o.label, name, "is longer than 253 bytes")
 			}
 			if err := s.addHost(o, name, addresses[name]); err != nil {
 				return err
@@ -124,7 +121,7 @@ func (s *spec) addHost(o option, name, address string) error {
 		return invalid(o.label, address, "is no IP address")
 	}
 	if before, ok := s.hosts[name]; ok && before != ip.String() {
-		return invalid(o.label, name, fmt.Sprintf("was given before as %s", before))
+		return invalid(o.label, name, "was given before with another address, "+before)
 	}
 	if s.hosts == nil {
 		s.hosts = map[string]string{}

@@ -50,7 +50,7 @@ type spec struct {
 
 	asked  namespace.Set        // kinds asked for by WithPID and its like
 	host   namespace.Set        // kinds given to WithHost
-	values map[string]any       // values of the options that are single, to find contradictions
+	values map[string]given     // values of the options that are single, to find contradictions
 	strict map[string]bool      // keys that were given at least once without BestEffort
 	files  map[string]rootfs.Op // operations by target, to find contradictions
 }
@@ -71,7 +71,7 @@ func newSpec(opts []Option) (*spec, error) {
 		gid:        defaultID,
 		explicit:   map[string]bool{},
 		bestEffort: map[string]bool{},
-		values:     map[string]any{},
+		values:     map[string]given{},
 		strict:     map[string]bool{},
 		files:      map[string]rootfs.Op{},
 	}

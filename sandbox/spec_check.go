@@ -96,7 +96,7 @@ func (s *spec) checkRoot() error {
 		}
 	}
 	if err := rootfs.Check(s.ops); err != nil {
-		return opError("root", err)
+		return opError("", err)
 	}
 	if strings.HasPrefix(s.dir, "/proc") && rootfs.Within(s.dir, "/proc") {
 		// A working directory in /proc/self/fd has led out of containers (CVE-2024-21626).

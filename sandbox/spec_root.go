@@ -45,13 +45,20 @@ func reserved(target string) string {
 	return ""
 }
 
-// opError turns the error of a root operation into that of an option.
+// optionOf names the option that makes an operation.
+var optionOf = map[string]string{"base": "WithRootfs", "bind": "WithBind", "tmpfs": "WithTmpfs", "file": "WithFile"}
+
+// opError turns the error of a root operation into that of the option, which is found by
+// the operation if label is empty.
 func opError(label string, err error) error {
 	if err == nil {
 		return nil
 	}
 	var e *rootfs.Error
 	if errors.As(err, &e) {
+		if label == "" {
+			label = optionOf[e.Op]
+		}
 		return invalid(label, e.Path, e.Why)
 	}
 	return mistaken(label, "", err)
@@ -112,7 +119,7 @@ func (s *spec) rootOps(f rootfs.Facts) ([]rootfs.Op, error) {
 		ops = rootfs.On(s.rootfsDir, more...)
 	}
 	if err := rootfs.Validate(ops); err != nil {
-		return nil, opError("root", err)
+		return nil, opError("", err)
 	}
 	return ops, nil
 }
