@@ -1,0 +1,333 @@
+package cgroup
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Leaf is the group of one command. It is safe for concurrent use, except
+// that who uses the descriptors of FD and TasksFDs must be done before Delete.
+type Leaf struct {
+	m    *Manager
+	name string
+	use  []Controllers // per directory of the manager
+	ps   places
+
+	// mu is held for reading while a descriptor is used, for writing while
+	// one is opened or closed.
+	mu      sync.RWMutex
+	closed  bool
+	dirFD   int // v2, or -1
+	own     []int
+	tasks   []int // v1
+	cpu     int   // open account files, -1: not yet
+	oom     int
+	base    aboveCounts
+	last    tally // under m.lm
+	removed int   // directories which a Delete that failed later had removed already
+}
+
+// NewLeaf makes the group of one command, with limits of its own if l has any;
+// those of the sandbox hold in any case. If any step fails, everything made is
+// removed again.
+func (m *Manager) NewLeaf(name string, l Limits) (*Leaf, error) {
+	if err := m.lock(); err != nil {
+		return nil, err
+	}
+	defer m.unlock()
+	p, err := planLeaf(m.dirs, name, l, m.Limits().OOMGroup)
+	if err != nil {
+		return nil, err
+	}
+	b := newBuilder(m.dirs, m.fds, m.opts.Trace)
+	if err := b.run(p.steps); err != nil {
+		return nil, err
+	}
+	leaf := &Leaf{m: m, name: name, use: p.use, dirFD: -1, cpu: -1, oom: -1}
+	leaf.own = append(b.group, b.tasks...)
+	leaf.places(b)
+	leaf.base = m.above.read()
+	m.lm.Lock()
+	m.leaves[name] = leaf
+	m.lm.Unlock()
+	return leaf, nil
+}
+
+// LeafPlan lists the operations of NewLeaf, in order, and changes nothing.
+func (m *Manager) LeafPlan(name string, l Limits) ([]Op, error) {
+	p, err := planLeaf(m.dirs, name, l, m.Limits().OOMGroup)
+	if err != nil {
+		return nil, err
+	}
+	return p.ops(m.dirs), nil
+}
+
+// places collects what the leaf consists of, and how a process enters it.
+func (l *Leaf) places(b *builder) {
+	l.ps = make(places, 0, len(l.use))
+	l.tasks = make([]int, 0, len(l.use))
+	for i, use := range l.use {
+		d := l.m.dirs[i]
+		if use == 0 {
+			if l.m.tasks[i] >= 0 {
+				l.tasks = append(l.tasks, l.m.tasks[i])
+			}
+			continue
+		}
+		d.Controllers, d.Path = use, d.Path+"/"+l.name
+		l.ps = append(l.ps, place{Dir: d, fd: l.m.fds[i], prefix: l.name + "/"})
+		if d.Version == 2 {
+			l.dirFD = b.group[i]
+		} else {
+			l.tasks = append(l.tasks, b.tasks[i])
+		}
+	}
+}
+
+// Name is the name given to NewLeaf.
+func (l *Leaf) Name() string { return l.name }
+
+// FD is the leaf's directory in the unified hierarchy, for clone3 with
+// CLONE_INTO_CGROUP, or -1 if nothing of the leaf is there. The leaf owns it.
+func (l *Leaf) FD() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.dirFD
+}
+
+// TasksFDs are the tasks files of v1, open for writing, into each of which the
+// new process writes "0" to enter. Empty where everything is unified. The leaf
+// owns them; they are close-on-exec.
+//
+// The process enters what counts before it is anybody else's program; on some
+// hierarchies the file is the sandbox's and not the leaf's own.
+func (l *Leaf) TasksFDs() []int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.tasks
+}
+
+func (l *Leaf) lock() error {
+	l.mu.RLock()
+	if l.closed {
+		l.mu.RUnlock()
+		return &Error{Op: "use", Path: l.path(), Err: ErrClosed}
+	}
+	if err := l.m.lock(); err != nil {
+		l.mu.RUnlock()
+		return err
+	}
+	return nil
+}
+
+func (l *Leaf) unlock() {
+	l.m.unlock()
+	l.mu.RUnlock()
+}
+
+func (l *Leaf) path() string { return l.m.path() + "/" + l.name }
+
+// Totals reads what remains when the processes have ended: CPU time, peaks,
+// counters and bytes moved. It is the part of Stats a result needs and costs
+// about half. Everything that is a present value is zero.
+func (l *Leaf) Totals() (Stats, error) { return l.stats(false) }
+
+// Stats reads the command's accounts. They can be read until Delete, also
+// after all its processes have ended.
+func (l *Leaf) Stats() (Stats, error) { return l.stats(true) }
+
+func (l *Leaf) stats(now bool) (Stats, error) {
+	var s Stats
+	if err := l.lock(); err != nil {
+		return s, err
+	}
+	defer l.unlock()
+	if err := l.ps.totals(&s); err != nil {
+		return s, err
+	}
+	if now {
+		if err := l.ps.current(&s); err != nil {
+			return s, err
+		}
+	}
+	l.m.lm.Lock()
+	l.last = tally{s.Memory.OOMKills, s.Pids.LimitHits}
+	l.m.lm.Unlock()
+	if most := l.m.Limits().Pids; most > 0 {
+		// The kernel counts a fork on its way up to the limit that refuses it.
+		s.Pids.Peak = min(s.Pids.Peak, most)
+	}
+	above := l.m.above.read()
+	s.Pids.LimitHits += above.pids - l.base.pids
+	s.CPU.Throttled += above.throttled - l.base.throttled
+	return s, nil
+}
+
+// CPUUsage reads the CPU time used so far from a descriptor held open: fit
+// for polling every millisecond. The kernel brings the account up to date at
+// every tick at least.
+func (l *Leaf) CPUUsage() (time.Duration, error) {
+	p := l.ps.of(CPUAcctController)
+	if p == nil {
+		return 0, &UnsupportedError{Feature: "CPU time", Reason: "the cpuacct controller cannot be used here"}
+	}
+	file := "cpu.stat"
+	if p.Version == 1 {
+		file = "cpuacct.usage"
+	}
+	var d time.Duration
+	err := l.poll(&l.cpu, p, file, func(b []byte) {
+		if p.Version == 1 {
+			v, _ := parseUint(b)
+			d = nanos(v, 1)
+			return
+		}
+		v, _ := parseKey(b, "usage_usec")
+		d = nanos(v, time.Microsecond)
+	})
+	return d, err
+}
+
+// OOMKills reads how many processes of the leaf the kernel's OOM killer has
+// ended, from a descriptor held open: fit for polling.
+func (l *Leaf) OOMKills() (uint64, error) {
+	p := l.ps.of(MemoryController)
+	if p == nil {
+		return 0, &UnsupportedError{Feature: "OOM kills", Reason: "the memory controller cannot be used here"}
+	}
+	file := "memory.events"
+	if p.Version == 1 {
+		file = "memory.oom_control"
+	}
+	var n uint64
+	err := l.poll(&l.oom, p, file, func(b []byte) { n, _ = parseKey(b, "oom_kill") })
+	return n, err
+}
+
+// poll reads a file through *fd, which is opened once.
+func (l *Leaf) poll(fd *int, p *place, file string, f func(b []byte)) error {
+	if err := l.lock(); err != nil {
+		return err
+	}
+	if *fd < 0 {
+		l.unlock()
+		if err := l.openPoll(fd, p, file); err != nil {
+			return err
+		}
+		if err := l.lock(); err != nil {
+			return err
+		}
+	}
+	defer l.unlock()
+	if err := readFD(*fd, false, f); err != nil {
+		return p.err("read", file, "", err)
+	}
+	return nil
+}
+
+func (l *Leaf) openPoll(fd *int, p *place, file string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || *fd >= 0 {
+		return nil
+	}
+	if err := l.m.lock(); err != nil {
+		return err
+	}
+	defer l.m.unlock()
+	n, err := openAt(p.fd, p.prefix+file, unix.O_RDONLY)
+	if err != nil {
+		return p.err("open", file, "", err)
+	}
+	*fd = n
+	return nil
+}
+
+// Procs lists the leaf's processes by their pids in this process's pid
+// namespace, in ascending order.
+func (l *Leaf) Procs() ([]int, error) {
+	if err := l.lock(); err != nil {
+		return nil, err
+	}
+	defer l.unlock()
+	return l.ps.procs()
+}
+
+// Populated reports whether any process is in the leaf. Zombies do not count.
+func (l *Leaf) Populated() (bool, error) {
+	if err := l.lock(); err != nil {
+		return false, err
+	}
+	defer l.unlock()
+	return l.ps.populated()
+}
+
+// Kill ends every process of the leaf with SIGKILL, fork bombs included, and
+// returns when the kernel counts no more of them, or ETIMEDOUT at the deadline
+// (zero: 2 s). It works while the sandbox is frozen, without letting the
+// other commands run. On v1 nothing can fork in the leaf afterwards. In a
+// deleted leaf there is nothing to kill, and no error.
+func (l *Leaf) Kill(deadline time.Time) error {
+	if l.lock() != nil {
+		return nil
+	}
+	defer l.unlock()
+	k := killer{ps: l.ps}
+	if f := l.m.ps.of(FreezerController); f != nil && f.Version == 1 {
+		k.frozen = f.stuck
+		k.release = f.letOut
+		k.hold, k.unhold = l.m.holdV1(f)
+	}
+	return k.run(deadline)
+}
+
+// letOut moves processes from a frozen v1 group to the one above, which lets
+// them run: they have been sent SIGKILL and do nothing but die.
+func (p *place) letOut(pids map[int]struct{}) {
+	for pid := range pids {
+		_ = writeAt(p.fd, p.prefix+"../cgroup.procs", itoa(pid))
+	}
+}
+
+// Delete removes the leaf and closes its descriptors. Groups which others made
+// in it go too. If there are processes in it, the error is EBUSY after a
+// second, and Delete may be called again. Deleting twice is no error.
+func (l *Leaf) Delete() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	if err := l.remove(); err != nil {
+		return err
+	}
+	l.closed = true
+	closeAll(l.own)
+	closeAll([]int{l.cpu, l.oom})
+	l.dirFD, l.tasks = -1, nil
+	l.m.lm.Lock()
+	defer l.m.lm.Unlock()
+	l.m.gone.add(l.last)
+	if l.m.leaves[l.name] == l {
+		delete(l.m.leaves, l.name)
+	}
+	return nil
+}
+
+func (l *Leaf) remove() error {
+	if l.m.lock() != nil {
+		return nil // the manager has removed everything
+	}
+	defer l.m.unlock()
+	wait := newBackoff(soon())
+	for ; l.removed < len(l.ps); l.removed++ {
+		p := &l.ps[l.removed]
+		if err := removeTree(p.fd, strings.TrimSuffix(p.prefix, "/"), wait); err != nil {
+			return p.busy(err)
+		}
+	}
+	return nil
+}

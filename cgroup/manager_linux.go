@@ -1,0 +1,383 @@
+package cgroup
+
+import (
+	"sort"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Manager is the group of one sandbox. It is safe for concurrent use. It owns
+// a descriptor or two per hierarchy until Delete has succeeded.
+type Manager struct {
+	name    string
+	limits  Limits // under lm
+	opts    Options
+	notes   []string
+	missing Controllers
+
+	// mu is held for reading while a descriptor is used, for writing while
+	// they are closed.
+	mu     sync.RWMutex
+	closed bool
+	dirs   []Dir
+	fds    []int // of dirs
+	tasks  []int // of dirs: v1 files a process enters by where leaves have no directory, else -1
+	ps     places
+	above  counters // descriptors for what the sandbox counts on behalf of its leaves
+
+	// Before 6.11 on v2, and always on v1, refused forks are counted only in
+	// the group of the forking process; OOM kills of v1 likewise. The sum is
+	// kept here.
+	localPids, localOOM bool
+
+	lm     sync.Mutex
+	leaves map[string]*Leaf
+	gone   tally // of leaves deleted
+}
+
+// tally has what must be added up over leaves.
+type tally struct{ oomKills, limitHits uint64 }
+
+// New makes the group of one sandbox below parent, with limits for everything
+// in it. No process is to be put into it directly on v2: make leaves. If any
+// step fails, everything made is removed again.
+//
+// The error is an *InvalidError, an *UnsupportedError if a limit cannot be
+// enforced below parent, or an *Error with the errno.
+func New(parent Parent, name string, l Limits) (*Manager, error) {
+	return NewWith(parent, name, l, Options{})
+}
+
+// NewWith is New with options.
+func NewWith(parent Parent, name string, l Limits, o Options) (*Manager, error) {
+	p, err := planGroup(parent, name, l, o.accounts())
+	if err != nil {
+		return nil, err
+	}
+	b := newBuilder(parent.Dirs, nil, o.Trace)
+	if err := b.run(p.steps); err != nil {
+		return nil, err
+	}
+	m := &Manager{name: name, limits: l, opts: o, leaves: make(map[string]*Leaf)}
+	var have Controllers
+	for i, use := range p.use {
+		if use == 0 {
+			continue
+		}
+		have |= use
+		d := Dir{Version: parent.Dirs[i].Version, Controllers: use, Path: parent.Dirs[i].Path + "/" + name}
+		if d.Version == 2 {
+			d.Enabled = use &^ (coreV2 | CPUController)
+		}
+		m.dirs = append(m.dirs, d)
+		m.fds = append(m.fds, b.group[i])
+		m.tasks = append(m.tasks, b.tasks[i])
+		m.ps = append(m.ps, place{Dir: d, fd: b.group[i]})
+	}
+	m.missing = o.accounts() &^ have
+	m.notes = append(p.notes, b.notes...)
+	m.localOOM = versionOf(m.dirs, MemoryController) == 1
+	m.above.open(m)
+	return m, nil
+}
+
+// Notes says what is enforced in another way than asked for, and why. Fixed
+// after New.
+func (m *Manager) Notes() []string { return m.notes }
+
+// Missing is what is not accounted for because the host has no such
+// controller for us: the fields of Stats for it stay zero.
+func (m *Manager) Missing() Controllers { return m.missing }
+
+// Name is the name given to New.
+func (m *Manager) Name() string { return m.name }
+
+// Limits are those in force, as given to New and Update.
+func (m *Manager) Limits() Limits {
+	m.lm.Lock()
+	defer m.lm.Unlock()
+	return m.limits
+}
+
+// lock keeps the descriptors open until unlock.
+func (m *Manager) lock() error {
+	m.mu.RLock()
+	if m.closed {
+		m.mu.RUnlock()
+		return &Error{Op: "use", Path: m.path(), Err: ErrClosed}
+	}
+	return nil
+}
+
+func (m *Manager) unlock() { m.mu.RUnlock() }
+
+func (m *Manager) path() string {
+	if len(m.dirs) == 0 {
+		return m.name
+	}
+	return m.dirs[0].Path
+}
+
+// Stats reads the accounts of everything in the sandbox, deleted leaves
+// included. Where the kernel counts OOM kills and refused forks in the leaves
+// only, a deleted leaf counts as of its last Stats or Totals.
+func (m *Manager) Stats() (Stats, error) {
+	var s Stats
+	if err := m.lock(); err != nil {
+		return s, err
+	}
+	defer m.unlock()
+	if err := m.ps.totals(&s); err != nil {
+		return s, err
+	}
+	if err := m.ps.current(&s); err != nil {
+		return s, err
+	}
+	if !m.localOOM && !m.localPids {
+		return s, nil
+	}
+	t := m.tally()
+	if m.localOOM {
+		s.Memory.OOMKills += t.oomKills
+	}
+	if m.localPids {
+		s.Pids.LimitHits += t.limitHits
+	}
+	return s, nil
+}
+
+// tally adds up the leaves, living and gone. m is locked.
+func (m *Manager) tally() tally {
+	m.lm.Lock()
+	defer m.lm.Unlock()
+	t := m.gone
+	for _, l := range m.leaves {
+		var s Stats
+		// Read by path through our own descriptors, so l needs no lock; one
+		// that is being deleted counts as of its last reading.
+		if l.ps.memoryTotals(&s.Memory) != nil || l.ps.pidsTotals(&s.Pids) != nil {
+			t.add(l.last)
+			continue
+		}
+		t.add(tally{s.Memory.OOMKills, s.Pids.LimitHits})
+	}
+	return t
+}
+
+func (t *tally) add(o tally) {
+	t.oomKills += o.oomKills
+	t.limitHits += o.limitHits
+}
+
+// Procs lists the processes in the sandbox, its leaves and any groups below,
+// by their pids in this process's pid namespace, in ascending order.
+func (m *Manager) Procs() ([]int, error) {
+	if err := m.lock(); err != nil {
+		return nil, err
+	}
+	defer m.unlock()
+	return m.ps.procs()
+}
+
+func (ps places) procs() ([]int, error) {
+	all, err := ps.members()
+	if err != nil {
+		return nil, err
+	}
+	pids := make([]int, 0, len(all.pids))
+	for p := range all.pids {
+		pids = append(pids, p)
+	}
+	sort.Ints(pids)
+	return pids, nil
+}
+
+// Populated reports whether there is any process in the sandbox. Zombies do
+// not count.
+func (m *Manager) Populated() (bool, error) {
+	if err := m.lock(); err != nil {
+		return false, err
+	}
+	defer m.unlock()
+	return m.ps.populated()
+}
+
+// Freeze stops every process in the sandbox, and those that enter later, and
+// returns once all stand still. If that is not so by the deadline (zero: 2 s)
+// they are let go again and the error is ETIMEDOUT.
+func (m *Manager) Freeze(deadline time.Time) error {
+	if err := m.lock(); err != nil {
+		return err
+	}
+	defer m.unlock()
+	return m.ps.freeze(true, deadline)
+}
+
+// Thaw lets the processes go on.
+func (m *Manager) Thaw(deadline time.Time) error {
+	if err := m.lock(); err != nil {
+		return err
+	}
+	defer m.unlock()
+	return m.ps.freeze(false, deadline)
+}
+
+// Frozen reports whether all processes of the sandbox stand still because of
+// Freeze.
+func (m *Manager) Frozen() (bool, error) {
+	if err := m.lock(); err != nil {
+		return false, err
+	}
+	defer m.unlock()
+	return m.ps.frozen()
+}
+
+func (ps places) frozen() (bool, error) {
+	if p := ps.of(FreezerController); p != nil {
+		return p.isFrozen()
+	}
+	return false, nil
+}
+
+// Kill ends every process in the sandbox with SIGKILL, frozen ones and fork
+// bombs included, and returns when the kernel counts no more of them: or
+// ETIMEDOUT at the deadline (zero: 2 s). Afterwards the group is not frozen
+// and can be used again. In a deleted one there is nothing to kill, and no
+// error.
+func (m *Manager) Kill(deadline time.Time) error {
+	if m.lock() != nil {
+		return nil
+	}
+	defer m.unlock()
+	k := killer{ps: m.ps}
+	if f := m.ps.of(FreezerController); f != nil && f.Version == 1 {
+		k.frozen = f.stuck
+		k.release = func(map[int]struct{}) { _ = f.write("freezer.state", "THAWED") }
+		k.hold, k.unhold = m.holdV1(f)
+	}
+	if err := k.run(deadline); err != nil {
+		return err
+	}
+	return m.afterKill()
+}
+
+// holdV1 freezes and thaws all of the sandbox for a round of kills.
+func (m *Manager) holdV1(f *place) (hold, unhold func()) {
+	const moment = 100 * time.Millisecond // whoever does not stop by then is killed running
+	hold = func() { _ = places{*f}.freeze(true, time.Now().Add(moment)) }
+	return hold, func() { _ = f.write("freezer.state", "THAWED") }
+}
+
+// afterKill undoes what a kill or a freeze before it has left behind.
+func (m *Manager) afterKill() error {
+	if f := m.ps.of(FreezerController); f != nil {
+		if err := (places{*f}).freeze(false, time.Time{}); err != nil {
+			return err
+		}
+	}
+	p := m.ps.of(PidsController)
+	if p == nil || p.Version == 2 {
+		return nil
+	}
+	l := m.Limits().Pids
+	if l == 0 {
+		l = Max
+	}
+	return p.write("pids.max", maxOr(int64(l)))
+}
+
+// Update changes the limits of the running sandbox. Fields that are zero stay
+// as they are; Max takes a limit away. If one is refused those changed before
+// it are set back. Controllers that New did not set up cannot be added:
+// ErrUnsupported.
+func (m *Manager) Update(l Limits) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	if err := m.lock(); err != nil {
+		return err
+	}
+	defer m.unlock()
+	m.lm.Lock()
+	defer m.lm.Unlock()
+	if err := available(m.dirs, l.Controllers()); err != nil {
+		return err
+	}
+	next := m.limits.with(l)
+	if err := m.apply(next); err != nil {
+		_ = m.apply(m.limits.backFrom(l))
+		return err
+	}
+	m.limits = next
+	return nil
+}
+
+func (m *Manager) apply(l Limits) error {
+	p := &plan{}
+	for i, d := range m.dirs {
+		if err := p.limits(i, d, "", l); err != nil {
+			return err
+		}
+	}
+	b := newBuilder(m.dirs, m.fds, m.opts.Trace)
+	for i := 0; i < len(p.steps); i++ {
+		err := b.step(&p.steps[i])
+		// v1 keeps memory at or below memory and swap together, so which of
+		// the two goes first depends on whether they grow or shrink.
+		if err != nil && p.steps[i].rel == "memory.limit_in_bytes" && i+1 < len(p.steps) {
+			if err = b.step(&p.steps[i+1]); err == nil {
+				err = b.step(&p.steps[i])
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Delete removes the group with all leaves and closes the descriptors. Groups
+// which others made below go too. Processes must have been killed before: if
+// some are left after a second, the error is EBUSY and Delete may be called
+// again. Deleting twice is no error.
+func (m *Manager) Delete() error {
+	m.lm.Lock()
+	leaves := make([]*Leaf, 0, len(m.leaves))
+	for _, l := range m.leaves {
+		leaves = append(leaves, l)
+	}
+	m.lm.Unlock()
+	for _, l := range leaves {
+		if err := l.Delete(); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	wait := newBackoff(soon())
+	for i := len(m.dirs) - 1; i >= 0; i-- {
+		if err := removeTree(unix.AT_FDCWD, m.dirs[i].Path, wait); err != nil {
+			return m.ps[i].busy(err)
+		}
+	}
+	m.closed = true
+	closeAll(m.fds)
+	closeAll(m.tasks)
+	m.above.close()
+	return nil
+}
+
+// busy is the error of a removal, with the processes in the way.
+func (p *place) busy(err error) error {
+	e := &Error{Op: "rmdir", Path: p.Path, Err: err}
+	var in members
+	if in.addTree(p.fd, p.dirName()) == nil && len(in.pids)+in.foreign > 0 {
+		e.Data = in.String()
+	}
+	return e
+}

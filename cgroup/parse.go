@@ -1,0 +1,323 @@
+package cgroup
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The parsers take the kernel's text and never fail on what they do not know:
+// later kernels add lines. Figures that do not fit are left out.
+
+// parseUint reads one decimal number, as in pids.current. "max" is not a
+// number.
+func parseUint(b []byte) (uint64, bool) {
+	b = bytes.TrimSpace(b)
+	if len(b) == 0 {
+		return 0, false
+	}
+	var n uint64
+	for _, c := range b {
+		d := uint64(c - '0')
+		if c < '0' || c > '9' || n > (1<<64-1-d)/10 {
+			return 0, false
+		}
+		n = n*10 + d
+	}
+	return n, true
+}
+
+// eachPair calls f for every line "key value" of flat keyed files such as
+// memory.stat. It allocates nothing.
+func eachPair(b []byte, f func(key []byte, v uint64)) {
+	for len(b) > 0 {
+		line := b
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			line, b = b[:i], b[i+1:]
+		} else {
+			b = nil
+		}
+		i := bytes.IndexByte(line, ' ')
+		if i <= 0 {
+			continue
+		}
+		if v, ok := parseUint(line[i+1:]); ok {
+			f(line[:i], v)
+		}
+	}
+}
+
+// bytesOf fits an unsigned count into an int64. v1 says 2^63-4096 for
+// unlimited, which fits too.
+func bytesOf(v uint64) int64 {
+	if v > 1<<63-1 {
+		return 1<<63 - 1
+	}
+	return int64(v)
+}
+
+// nanos converts v units of the given length, saturating.
+func nanos(v uint64, unit time.Duration) time.Duration {
+	if v > uint64(1<<63-1)/uint64(unit) {
+		return 1<<63 - 1
+	}
+	return time.Duration(v) * unit
+}
+
+// parseCPUStatV2 reads cpu.stat.
+func parseCPUStatV2(b []byte, c *CPU) {
+	eachPair(b, func(k []byte, v uint64) {
+		switch string(k) {
+		case "usage_usec":
+			c.Total = nanos(v, time.Microsecond)
+		case "user_usec":
+			c.User = nanos(v, time.Microsecond)
+		case "system_usec":
+			c.System = nanos(v, time.Microsecond)
+		case "throttled_usec":
+			c.Throttled = nanos(v, time.Microsecond)
+		}
+	})
+}
+
+// splitCPU divides total by the samples of cpuacct.stat, which are in ticks
+// of 10 ms and too coarse to be reported themselves. Without samples all of
+// it is User, which is what the kernel does in cputime_adjust.
+func splitCPU(total time.Duration, stat []byte) CPU {
+	var user, system uint64
+	eachPair(stat, func(k []byte, v uint64) {
+		switch string(k) {
+		case "user":
+			user = v
+		case "system":
+			system = v
+		}
+	})
+	c := CPU{Total: total, User: total}
+	if user+system > 0 {
+		c.User = time.Duration(float64(total) * (float64(user) / (float64(user) + float64(system))))
+		c.User = min(max(c.User, 0), total)
+	}
+	c.System = total - c.User
+	return c
+}
+
+// parseMemoryStatV2 reads memory.stat.
+func parseMemoryStatV2(b []byte, m *Memory) {
+	eachPair(b, func(k []byte, v uint64) {
+		switch string(k) {
+		case "anon":
+			m.Anon = bytesOf(v)
+		case "file":
+			m.File = bytesOf(v)
+		case "kernel": // since 5.18
+			m.Kernel = bytesOf(v)
+		case "shmem":
+			m.Shmem = bytesOf(v)
+		}
+	})
+}
+
+// parseMemoryStatV1 reads memory.stat. Only the total_ lines include the
+// groups below.
+func parseMemoryStatV1(b []byte, m *Memory) {
+	eachPair(b, func(k []byte, v uint64) {
+		switch string(k) {
+		case "total_rss":
+			m.Anon = bytesOf(v)
+		case "total_cache":
+			m.File = bytesOf(v)
+		case "total_shmem":
+			m.Shmem = bytesOf(v)
+		case "total_swap":
+			m.Swap = bytesOf(v)
+		}
+	})
+}
+
+// parseMemoryEvents reads memory.events.
+func parseMemoryEvents(b []byte, m *Memory) {
+	eachPair(b, func(k []byte, v uint64) {
+		switch string(k) {
+		case "high":
+			m.HighHits = v
+		case "max":
+			m.LimitHits = v
+		case "oom":
+			m.OOMs = v
+		case "oom_kill":
+			m.OOMKills = v
+		}
+	})
+}
+
+// parseKey returns the value of one key of a flat keyed file.
+func parseKey(b []byte, key string) (uint64, bool) {
+	var v uint64
+	var ok bool
+	eachPair(b, func(k []byte, n uint64) {
+		if string(k) == key {
+			v, ok = n, true
+		}
+	})
+	return v, ok
+}
+
+// parsePids reads cgroup.procs: one pid a line, in the reader's pid namespace;
+// 0 stands for a process which has no pid there and is left out but counted.
+func parsePids(b []byte) (pids []int, foreign int) {
+	for _, f := range bytes.Fields(b) {
+		switch v, ok := parseUint(f); {
+		case !ok || v > 1<<31-1:
+		case v == 0:
+			foreign++
+		default:
+			pids = append(pids, int(v))
+		}
+	}
+	return pids, foreign
+}
+
+// parseIOStat reads io.stat: "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6".
+func parseIOStat(b []byte) []DeviceIO {
+	var all []DeviceIO
+	for _, line := range strings.Split(string(b), "\n") {
+		f := strings.Fields(line)
+		if len(f) < 2 || !isDevice(f[0]) {
+			continue
+		}
+		d := DeviceIO{Device: f[0]}
+		for _, kv := range f[1:] {
+			k, s, _ := strings.Cut(kv, "=")
+			v, ok := parseUint([]byte(s))
+			if !ok {
+				continue
+			}
+			switch k {
+			case "rbytes":
+				d.ReadBytes = bytesOf(v)
+			case "wbytes":
+				d.WriteBytes = bytesOf(v)
+			case "dbytes":
+				d.DiscardBytes = bytesOf(v)
+			case "rios":
+				d.Reads = v
+			case "wios":
+				d.Writes = v
+			case "dios":
+				d.Discards = v
+			}
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// parseBlkio adds one of blkio.throttle.io_service_bytes_recursive ("8:0 Read
+// 4096") and blkio.throttle.io_serviced_recursive (ops) to all.
+func parseBlkio(b []byte, all []DeviceIO, ops bool) []DeviceIO {
+	for _, line := range strings.Split(string(b), "\n") {
+		f := strings.Fields(line)
+		if len(f) != 3 || !isDevice(f[0]) {
+			continue
+		}
+		v, ok := parseUint([]byte(f[2]))
+		if !ok {
+			continue
+		}
+		i := 0
+		for i < len(all) && all[i].Device != f[0] {
+			i++
+		}
+		if i == len(all) {
+			all = append(all, DeviceIO{Device: f[0]})
+		}
+		all[i].addBlkio(f[1], v, ops)
+	}
+	return all
+}
+
+func (d *DeviceIO) addBlkio(what string, v uint64, ops bool) {
+	switch {
+	case what == "Read" && ops:
+		d.Reads = v
+	case what == "Read":
+		d.ReadBytes = bytesOf(v)
+	case what == "Write" && ops:
+		d.Writes = v
+	case what == "Write":
+		d.WriteBytes = bytesOf(v)
+	case what == "Discard" && ops:
+		d.Discards = v
+	case what == "Discard":
+		d.DiscardBytes = bytesOf(v)
+	}
+}
+
+func isDevice(s string) bool {
+	a, b, ok := strings.Cut(s, ":")
+	_, ok1 := parseUint([]byte(a))
+	_, ok2 := parseUint([]byte(b))
+	return ok && ok1 && ok2
+}
+
+// parsePressure reads a .pressure file:
+// "some avg10=0.00 avg60=0.00 avg300=0.00 total=0".
+func parsePressure(b []byte) Stall {
+	var s Stall
+	for _, line := range strings.Split(string(b), "\n") {
+		f := strings.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		t := parseStallTime(f[1:])
+		switch f[0] {
+		case "some":
+			s.Some = t
+		case "full":
+			s.Full = t
+		}
+	}
+	return s
+}
+
+func parseStallTime(fields []string) StallTime {
+	var t StallTime
+	for _, kv := range fields {
+		k, v, _ := strings.Cut(kv, "=")
+		if k == "total" {
+			if n, ok := parseUint([]byte(v)); ok {
+				t.Total = nanos(n, time.Microsecond)
+			}
+			continue
+		}
+		x, err := strconv.ParseFloat(v, 64)
+		if err != nil || !(x >= 0 && x <= 100) {
+			continue
+		}
+		switch k {
+		case "avg10":
+			t.Avg10 = x
+		case "avg60":
+			t.Avg60 = x
+		case "avg300":
+			t.Avg300 = x
+		}
+	}
+	return t
+}
+
+// parseStartTime returns field 22 of /proc/PID/stat. The name in field 2 may
+// hold blanks and parentheses, so counting begins after the last one.
+func parseStartTime(b []byte) (uint64, bool) {
+	i := bytes.LastIndexByte(b, ')')
+	if i < 0 {
+		return 0, false
+	}
+	f := bytes.Fields(b[i+1:])
+	if len(f) < 20 {
+		return 0, false
+	}
+	return parseUint(f[19])
+}

@@ -1,0 +1,66 @@
+package cgroup
+
+// place is one group in one hierarchy as seen through a descriptor: the
+// descriptor's own directory if name is empty, or the one below it.
+type place struct {
+	Dir    // of the group itself
+	fd     int
+	prefix string // "" or "name/"
+}
+
+// places of one group, one per hierarchy.
+type places []place
+
+// of returns the place which has controller c.
+func (ps places) of(c Controllers) *place {
+	for i := range ps {
+		if ps[i].Controllers.Has(c) {
+			return &ps[i]
+		}
+	}
+	return nil
+}
+
+func (p *place) err(op, file, data string, err error) error {
+	return &Error{op, p.Path + "/" + file, data, err}
+}
+
+func (p *place) read(file string, f func(b []byte)) error {
+	if err := withFile(p.fd, p.prefix+file, f); err != nil {
+		return p.err("read", file, "", err)
+	}
+	return nil
+}
+
+// readIf leaves out a file which this kernel does not have.
+func (p *place) readIf(file string, f func(b []byte)) error {
+	if err := withFile(p.fd, p.prefix+file, f); err != nil && !absent(err) {
+		return p.err("read", file, "", err)
+	}
+	return nil
+}
+
+func (p *place) write(file, data string) error {
+	if err := writeAt(p.fd, p.prefix+file, data); err != nil {
+		return p.err("write", file, data, err)
+	}
+	return nil
+}
+
+// number puts the value of a one-number file into v. An absent file and "max"
+// leave v alone.
+func (p *place) number(file string, v *int64) error {
+	return p.readIf(file, func(b []byte) {
+		if n, ok := parseUint(b); ok {
+			*v = bytesOf(n)
+		}
+	})
+}
+
+// dirName is the group's directory relative to fd.
+func (p *place) dirName() string {
+	if p.prefix == "" {
+		return "."
+	}
+	return p.prefix[:len(p.prefix)-1]
+}

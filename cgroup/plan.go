@@ -1,0 +1,369 @@
+package cgroup
+
+import (
+	"math"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Dir is one group in one hierarchy. It is plain data.
+type Dir struct {
+	Version     int
+	Controllers Controllers // what may be used there
+	Enabled     Controllers // v2: what cgroup.subtree_control is known to hold
+	Pending     Controllers // v2: what must first be enabled in the group above, too
+	Path        string      // absolute, in the file system
+}
+
+// Parent is a group below which others may be made: one Dir per hierarchy, v2
+// first, no controller in two of them. It is plain data; Host.Base finds one,
+// a test may write one down.
+type Parent struct {
+	Dirs []Dir
+}
+
+// Controllers is all that can be used below the parent.
+func (p Parent) Controllers() Controllers {
+	var c Controllers
+	for _, d := range p.Dirs {
+		c |= d.Controllers
+	}
+	return c
+}
+
+// Op is one operation on the cgroup file system.
+type Op struct {
+	Call string // mkdir, open or write
+	Path string // absolute
+	Data string // for write
+}
+
+// String is the operation on one line: write /sys/fs/cgroup/a/pids.max "20".
+func (o Op) String() string {
+	s := o.Call + " " + o.Path
+	if o.Data != "" {
+		s += " " + strconv.Quote(o.Data)
+	}
+	return s
+}
+
+// Options of NewWith and NewOwner.
+type Options struct {
+	// Trace, if not nil, is called before every operation, those of the
+	// manager's leaves and rollbacks of earlier ones not included. An error
+	// from it takes the place of the operation's own: everything done so far
+	// is undone. Called by the goroutine that asked for the group.
+	Trace func(Op) error
+	// Accounts are set up beyond what the limits need, as far as the host has
+	// them. 0 means DefaultAccounts.
+	Accounts Controllers
+}
+
+func (o Options) accounts() Controllers {
+	if o.Accounts == 0 {
+		return DefaultAccounts
+	}
+	return o.Accounts
+}
+
+// Plan lists the operations of New, in order, and changes nothing. It reads
+// nothing either, so it works for a Parent of another host.
+func (l Limits) Plan(parent Parent, name string) ([]Op, error) {
+	p, err := planGroup(parent, name, l, Options{}.accounts())
+	if err != nil {
+		return nil, err
+	}
+	return p.ops(parent.Dirs), nil
+}
+
+// purpose of an opened file
+type purpose uint8
+
+const (
+	opMkdir     purpose = iota
+	opWrite             // open, write, close
+	opOpenDir           // keep as the group's directory
+	opOpenTasks         // keep as the file through which a process enters (v1)
+)
+
+// step is an operation in the directory dirs[at]; rel is relative to it.
+type step struct {
+	do        purpose
+	at        int
+	rel, data string
+	// orElse replaces the step when the file does not exist, and note is then
+	// worth telling.
+	orElse *step
+	note   string
+}
+
+func (s *step) op(dirs []Dir) Op {
+	call := "open"
+	switch s.do {
+	case opMkdir:
+		call = "mkdir"
+	case opWrite:
+		call = "write"
+	}
+	return Op{Call: call, Path: path.Join(dirs[s.at].Path, s.rel), Data: s.data}
+}
+
+// plan makes one group in some of the directories it was planned for.
+type plan struct {
+	steps []step
+	use   []Controllers // per directory: what the new group uses there; 0: no group
+	notes []string
+}
+
+func (p *plan) ops(dirs []Dir) []Op {
+	var all []Op
+	for i := range p.steps {
+		all = append(all, p.steps[i].op(dirs))
+	}
+	return all
+}
+
+func (p *plan) add(s step) { p.steps = append(p.steps, s) }
+
+// planGroup is the group of one sandbox.
+func planGroup(parent Parent, name string, l Limits, accounts Controllers) (*plan, error) {
+	if err := validName("name", name); err != nil {
+		return nil, err
+	}
+	if err := l.Validate(); err != nil {
+		return nil, err
+	}
+	need := l.Controllers()
+	if err := available(parent.Dirs, need); err != nil {
+		return nil, err
+	}
+	p := &plan{use: make([]Controllers, len(parent.Dirs))}
+	for i, d := range parent.Dirs {
+		use := (need | accounts) & d.Controllers
+		p.use[i] = use
+		if use == 0 {
+			continue
+		}
+		below := use &^ (coreV2 | CPUController) // a leaf gets a CPU group only for a quota of its own
+		if d.Version == 2 {
+			if above := use & d.Pending; above != 0 {
+				p.add(step{do: opWrite, at: i, rel: "../cgroup.subtree_control", data: above.enable()})
+			}
+			if missing := use &^ coreV2 &^ d.Enabled; missing != 0 {
+				p.add(step{do: opWrite, at: i, rel: "cgroup.subtree_control", data: missing.enable()})
+			}
+		}
+		p.add(step{do: opMkdir, at: i, rel: name})
+		p.add(step{do: opOpenDir, at: i, rel: name})
+		if err := p.limits(i, d, name, l); err != nil {
+			return nil, err
+		}
+		switch {
+		case d.Version == 2 && below != 0:
+			p.add(step{do: opWrite, at: i, rel: name + "/cgroup.subtree_control", data: below.enable()})
+		case d.Version == 1 && use&leafV1 == 0:
+			p.add(step{do: opOpenTasks, at: i, rel: name + "/tasks"})
+		}
+	}
+	if l.OOMGroup && versionOf(parent.Dirs, MemoryController) == 1 {
+		p.notes = append(p.notes, "memory.oom.group does not exist on cgroup v1: the kernel's OOM killer picks one process, the rest of the command must be killed after it")
+	}
+	return p, nil
+}
+
+// planLeaf is one command's group within the manager's directories.
+func planLeaf(dirs []Dir, name string, l Limits, oomGroup bool) (*plan, error) {
+	if err := validName("name", name); err != nil {
+		return nil, err
+	}
+	need := Controllers(0)
+	if l != (Limits{}) {
+		if err := l.Validate(); err != nil {
+			return nil, err
+		}
+		need = l.Controllers()
+		if err := available(dirs, need); err != nil {
+			return nil, err
+		}
+	}
+	p := &plan{use: make([]Controllers, len(dirs)), steps: make([]step, 0, 2*len(dirs))}
+	for i, d := range dirs {
+		if d.Version == 1 && d.Controllers&(leafV1|need) == 0 {
+			continue
+		}
+		p.use[i] = d.Controllers
+		if d.Version == 2 {
+			p.use[i] &= coreV2 | d.Enabled | need
+		}
+		if missing := need & d.Controllers &^ coreV2 &^ d.Enabled; d.Version == 2 && missing != 0 {
+			p.add(step{do: opWrite, at: i, rel: "cgroup.subtree_control", data: missing.enable()})
+		}
+		p.add(step{do: opMkdir, at: i, rel: name})
+		if need != 0 {
+			if err := p.limits(i, d, name, l); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case d.Version == 1:
+			p.add(step{do: opOpenTasks, at: i, rel: name + "/tasks"})
+		default:
+			if (oomGroup || l.OOMGroup) && d.Controllers.Has(MemoryController) {
+				p.add(step{do: opWrite, at: i, rel: name + "/memory.oom.group", data: "1"})
+			}
+			p.add(step{do: opOpenDir, at: i, rel: name})
+		}
+	}
+	return p, nil
+}
+
+// available reports the first controller of need that no directory has.
+func available(dirs []Dir, need Controllers) error {
+	have := Parent{dirs}.Controllers()
+	for _, n := range controllerNames {
+		if need.Has(n.c) && !have.Has(n.c) {
+			return &UnsupportedError{
+				Feature: n.v1 + " limit", Reason: "the " + n.v1 + " controller cannot be used here",
+				Remedy: "see Host.Base for where it is lost on the way",
+			}
+		}
+	}
+	return nil
+}
+
+func versionOf(dirs []Dir, c Controllers) int {
+	for _, d := range dirs {
+		if d.Controllers.Has(c) {
+			return d.Version
+		}
+	}
+	return 0
+}
+
+// limits adds the writes of l to directory i, whose group is name.
+func (p *plan) limits(i int, d Dir, name string, l Limits) error {
+	write := func(file, data string) *step {
+		p.add(step{do: opWrite, at: i, rel: join(name, file), data: data})
+		return &p.steps[len(p.steps)-1]
+	}
+	if d.Controllers.Has(PidsController) && l.Pids != 0 {
+		write("pids.max", maxOr(int64(l.Pids)))
+	}
+	if d.Controllers.Has(CPUController) {
+		cpuLimits(d.Version, l, write)
+	}
+	if !d.Controllers.Has(MemoryController) {
+		return nil
+	}
+	if d.Version == 1 {
+		return memoryLimitsV1(i, name, l, write)
+	}
+	memoryLimitsV2(l, write)
+	return nil
+}
+
+type writer func(file, data string) *step
+
+func cpuLimits(version int, l Limits, write writer) {
+	quota := int64(Max)
+	if l.CPUs > 0 {
+		quota = int64(math.Round(l.CPUs * cpuPeriod))
+	}
+	switch {
+	case l.CPUs == 0:
+	case version == 2:
+		write("cpu.max", maxOr(quota)+" "+strconv.Itoa(cpuPeriod))
+	default:
+		write("cpu.cfs_period_us", strconv.Itoa(cpuPeriod))
+		write("cpu.cfs_quota_us", strconv.FormatInt(quota, 10))
+	}
+	switch {
+	case l.CPUWeight == 0:
+	case version == 2:
+		write("cpu.weight", strconv.Itoa(l.CPUWeight))
+	default:
+		write("cpu.shares", strconv.Itoa(shares(l.CPUWeight)))
+	}
+}
+
+func memoryLimitsV2(l Limits, write writer) {
+	if l.Memory != 0 {
+		write("memory.max", maxOr(l.Memory))
+	}
+	if l.MemoryHigh != 0 {
+		write("memory.high", maxOr(l.MemoryHigh))
+	}
+	if l.Swap != 0 || l.Memory > 0 {
+		s := write("memory.swap.max", maxOr(l.Swap))
+		if l.Swap <= 0 { // a kernel without swap swaps nothing
+			s.orElse = &step{}
+			s.note = "memory.swap.max does not exist: this kernel accounts for no swap"
+		}
+	}
+}
+
+func memoryLimitsV1(i int, name string, l Limits, write writer) error {
+	if l.MemoryHigh != 0 {
+		return &UnsupportedError{Feature: "MemoryHigh", Reason: "cgroup v1 has nothing like memory.high", Remedy: "boot with the unified hierarchy"}
+	}
+	if l.Swap > 0 && l.Memory <= 0 {
+		return &UnsupportedError{Feature: "Swap without Memory", Reason: "cgroup v1 limits swap only together with memory", Remedy: "set Memory as well"}
+	}
+	if l.Memory != 0 {
+		write("memory.limit_in_bytes", strconv.FormatInt(l.Memory, 10))
+	}
+	switch {
+	case l.Swap == Max:
+		// A kernel without memory.memsw limits no swap anyway.
+		write("memory.memsw.limit_in_bytes", "-1").orElse = &step{}
+	case l.Memory > 0:
+		s := write("memory.memsw.limit_in_bytes", strconv.FormatInt(l.Memory+l.Swap, 10))
+		if l.Swap == 0 {
+			// swappiness 0 keeps reclaim at the group's own limit from
+			// swapping (get_scan_count in mm/vmscan.c).
+			s.orElse = &step{do: opWrite, at: i, rel: join(name, "memory.swappiness"), data: "0"}
+			s.note = "memory.memsw.limit_in_bytes does not exist (swap accounting is off): swap is held off by memory.swappiness 0, which a machine short of memory as a whole may ignore"
+		}
+	}
+	return nil
+}
+
+// join is name/file, or file alone for the directory itself.
+func join(name, file string) string {
+	if name == "" {
+		return file
+	}
+	return name + "/" + file
+}
+
+// maxOr writes Max as the kernel does.
+func maxOr(n int64) string {
+	if n == Max {
+		return "max"
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// parentPath checks an explicit path given from the top of a hierarchy.
+func parentPath(p string) error {
+	bad := func(why string) error { return &InvalidError{"parent", p, why} }
+	if !strings.HasPrefix(p, "/") {
+		return bad("not absolute")
+	}
+	if p == "/" {
+		return nil
+	}
+	for _, s := range strings.Split(p[1:], "/") {
+		if err := validName("parent", s); err != nil {
+			return bad("an element is empty, begins with a dot or holds a control character")
+		}
+	}
+	return nil
+}
+
+// Description is where the group of a Manager or Leaf is, as plain data to
+// send to another process, which hands it to Open.
+type Description struct {
+	Dirs []Dir
+}

@@ -1,0 +1,97 @@
+package cgroup
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// removeWait bounds how long a removal retries. A process which has been
+// waited for can still count as a member for a moment while the kernel takes
+// its task apart.
+const removeWait = time.Second
+
+func soon() time.Time { return time.Now().Add(removeWait) }
+
+// removeTree removes a group and every group below it, whoever made them. It
+// answers EBUSY if there are processes inside until the end of the wait. A
+// group which is gone already is removed.
+func removeTree(dirfd int, name string, wait *backoff) error {
+	for {
+		err := retry(func() error { return unix.Unlinkat(dirfd, name, unix.AT_REMOVEDIR) })
+		switch err {
+		case nil, unix.ENOENT:
+			return nil
+		case unix.EBUSY, unix.ENOTEMPTY:
+		default:
+			return err
+		}
+		if err := removeBelow(dirfd, name, wait); err != nil {
+			return err
+		}
+		if !wait.wait() {
+			return err
+		}
+	}
+}
+
+func removeBelow(dirfd int, name string, wait *backoff) error {
+	fd, subs, err := openSubdirs(dirfd, name)
+	if err == unix.ENOENT {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	for _, s := range subs {
+		if err := removeTree(fd, s, wait); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openSubdirs opens a group and lists the groups directly below it. The link
+// count of a cgroupfs directory is 2 plus their number, which saves reading
+// the directory in most cases.
+func openSubdirs(dirfd int, name string) (int, []string, error) {
+	fd, err := openDirAt(dirfd, name)
+	if err != nil {
+		return -1, nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err == nil && st.Nlink <= 2 {
+		return fd, nil, nil
+	}
+	subs, err := subdirs(fd)
+	if err != nil {
+		unix.Close(fd)
+		return -1, nil, err
+	}
+	return fd, subs, nil
+}
+
+func subdirs(fd int) ([]string, error) {
+	again, err := openDirAt(fd, ".") // a read position of its own
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(again), "cgroup")
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) > 0 {
+		err = nil
+	}
+	if pe, ok := err.(*os.PathError); ok {
+		err = pe.Err
+	}
+	return names, err
+}
