@@ -3,6 +3,7 @@ package cgroup
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,10 +12,11 @@ import (
 // Leaf is the group of one command. It is safe for concurrent use, except
 // that who uses the descriptors of FD and TasksFDs must be done before Delete.
 type Leaf struct {
-	m    *Manager
-	name string
-	use  []Controllers // per directory of the manager
-	ps   places
+	m      *Manager
+	name   string
+	use    []Controllers // per directory of the manager
+	ps     places
+	memory atomic.Int64 // the leaf's own limit
 
 	// mu is held for reading while a descriptor is used, for writing while
 	// one is opened or closed.
@@ -48,6 +50,7 @@ func (m *Manager) NewLeaf(name string, l Limits) (*Leaf, error) {
 	}
 	leaf := &Leaf{m: m, name: name, use: p.use, dirFD: -1, cpu: -1, oom: -1}
 	leaf.own = append(b.group, b.tasks...)
+	leaf.memory.Store(l.Memory)
 	leaf.places(b)
 	leaf.base = m.above.read()
 	m.lm.Lock()
@@ -78,7 +81,7 @@ func (l *Leaf) places(b *builder) {
 			continue
 		}
 		d.Controllers, d.Path = use, d.Path+"/"+l.name
-		l.ps = append(l.ps, place{Dir: d, fd: l.m.fds[i], prefix: l.name + "/"})
+		l.ps = append(l.ps, place{Dir: d, fd: l.m.fds[i], prefix: l.name + "/", limit: &l.memory})
 		if d.Version == 2 {
 			l.dirFD = b.group[i]
 		} else {

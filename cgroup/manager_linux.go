@@ -3,6 +3,7 @@ package cgroup
 import (
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,8 @@ type Manager struct {
 	fds    []int // of dirs
 	tasks  []int // of dirs: v1 files a process enters by where leaves have no directory, else -1
 	ps     places
-	above  counters // descriptors for what the sandbox counts on behalf of its leaves
+	memory atomic.Int64 // the limit
+	above  counters     // descriptors for what the sandbox counts on behalf of its leaves
 
 	// Before 6.11 on v2, and always on v1, refused forks are counted only in
 	// the group of the forking process; OOM kills of v1 likewise. The sum is
@@ -61,6 +63,7 @@ func NewWith(parent Parent, name string, l Limits, o Options) (*Manager, error) 
 		return nil, err
 	}
 	m := &Manager{name: name, limits: l, opts: o, leaves: make(map[string]*Leaf)}
+	m.memory.Store(l.Memory)
 	var have Controllers
 	for i, use := range p.use {
 		if use == 0 {
@@ -74,7 +77,7 @@ func NewWith(parent Parent, name string, l Limits, o Options) (*Manager, error) 
 		m.dirs = append(m.dirs, d)
 		m.fds = append(m.fds, b.group[i])
 		m.tasks = append(m.tasks, b.tasks[i])
-		m.ps = append(m.ps, place{Dir: d, fd: b.group[i]})
+		m.ps = append(m.ps, place{Dir: d, fd: b.group[i], limit: &m.memory})
 	}
 	m.missing = o.accounts() &^ have
 	m.notes = append(p.notes, b.notes...)
@@ -311,6 +314,7 @@ func (m *Manager) Update(l Limits) error {
 		return err
 	}
 	m.limits = next
+	m.memory.Store(next.Memory)
 	return nil
 }
 

@@ -1,11 +1,17 @@
 package cgroup
 
+import (
+	"os"
+	"sync/atomic"
+)
+
 // place is one group in one hierarchy as seen through a descriptor: the
 // descriptor's own directory if name is empty, or the one below it.
 type place struct {
 	Dir    // of the group itself
 	fd     int
-	prefix string // "" or "name/"
+	prefix string        // "" or "name/"
+	limit  *atomic.Int64 // of memory, set by us; may be nil
 }
 
 // places of one group, one per hierarchy.
@@ -63,4 +69,14 @@ func (p *place) dirName() string {
 		return "."
 	}
 	return p.prefix[:len(p.prefix)-1]
+}
+
+// reached reports whether usage has been at the memory limit, which the
+// kernel rounds down to pages.
+func (p *place) reached(peak int64) bool {
+	if p.limit == nil {
+		return false
+	}
+	l := p.limit.Load()
+	return l > 0 && peak > l-int64(os.Getpagesize())
 }

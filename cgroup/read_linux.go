@@ -72,7 +72,12 @@ func (ps places) memoryTotals(m *Memory) error {
 		return err
 	}
 	// Where memory and swap together have the same limit as memory, that one
-	// is asked first and counts.
+	// is asked first and counts, but not on all kernels (6.18 does not).
+	defer func() {
+		if m.LimitHits == 0 && p.reached(m.Peak) {
+			m.LimitHits = 1
+		}
+	}()
 	for _, f := range []string{"memory.failcnt", "memory.memsw.failcnt"} {
 		var hits int64
 		if err := p.number(f, &hits); err != nil {

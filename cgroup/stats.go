@@ -32,7 +32,8 @@ type Memory struct {
 	OOMs, OOMKills uint64
 	// LimitHits counts how often usage ran against this group's own hard
 	// limit, mostly followed by reclaim and no harm; HighHits the same for
-	// MemoryHigh (v2 only).
+	// MemoryHigh (v2 only). Some kernels do not count on v1 where no swap is
+	// allowed: there it is 1 if the limit was reached at all.
 	LimitHits, HighHits uint64
 }
 
