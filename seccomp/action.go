@@ -26,6 +26,12 @@ const (
 	maxErrno = 4095
 )
 
+// Linux's numbers of errors, which other systems number otherwise: policies can be made on any.
+const (
+	eperm  syscall.Errno = 1
+	enosys syscall.Errno = 38
+)
+
 // Errno refuses the call with an error. Errors outside 0 to 4095 do not pass [Policy.Validate]; 0 makes the call seem to
 // succeed without having been made.
 func Errno(e syscall.Errno) Action {

@@ -141,6 +141,6 @@ func ret(a Action) insn { return insn{op: opReturn, k: uint32(a)} }
 const (
 	// x32Bit marks the numbers of the x32 ABI, which comes by amd64's own entry (asm/unistd.h, __X32_SYSCALL_BIT).
 	x32Bit = 0x40000000
-	// noSuchCall is ENOSYS, 38 on both architectures.
-	noSuchCall = errnoAction | 38
+	// noSuchCall is what a kernel answers to numbers it does not have.
+	noSuchCall = errnoAction | Action(enosys)
 )

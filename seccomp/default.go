@@ -1,7 +1,5 @@
 package seccomp
 
-import "syscall"
-
 // Default is the policy of a sandbox that asks for none: what ordinary programs, compilers and interpreters use, without
 // what reaches beyond a process's own resources or has a record of kernel holes. It is modelled on the profile that
 // container engines use, and narrower.
@@ -19,8 +17,8 @@ import "syscall"
 // The result is the caller's to change.
 func Default() Policy {
 	return Policy{
-		Default: Errno(syscall.EPERM),
-		Unknown: Errno(syscall.ENOSYS),
+		Default: Errno(eperm),
+		Unknown: Errno(enosys),
 		Rules:   defaultRules(),
 	}
 }
@@ -31,12 +29,12 @@ func defaultRules() []Rule {
 		rules = append(rules, Rule{Names: append([]string(nil), names...), Action: Allow})
 	}
 	rules = append(rules,
-		Rule{Names: append([]string(nil), tooYoung...), Action: Errno(syscall.ENOSYS)},
+		Rule{Names: append([]string(nil), tooYoung...), Action: Errno(enosys)},
 		// The flags' place is the same on amd64 and arm64. CLONE_NEWTIME is none of clone's: it lies in the exit signal.
 		Rule{Names: []string{"clone"}, Action: Allow, Args: []Arg{{Index: 0, Op: MaskedEqual, Value: cloneNamespaces}}},
 	)
 	for _, request := range []uint32{tiocsti, tioclinux} {
-		rules = append(rules, Rule{Names: []string{"ioctl"}, Action: Errno(syscall.EPERM), Args: []Arg{Low32(1, request)}})
+		rules = append(rules, Rule{Names: []string{"ioctl"}, Action: Errno(eperm), Args: []Arg{Low32(1, request)}})
 	}
 	rules = append(rules, Rule{Names: []string{"ioctl"}, Action: Allow})
 	for _, family := range []uint32{afUnix, afInet, afInet6} {

@@ -3,7 +3,6 @@ package seccomp
 import (
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // Policy says what happens to each system call. It is a value: methods return changed copies and share no memory with
@@ -82,7 +81,7 @@ func (p Policy) WithDenied(a Action) Policy {
 
 func (p Policy) unknown() Action {
 	if p.Unknown == 0 {
-		return Errno(syscall.ENOSYS)
+		return Errno(enosys)
 	}
 	return p.Unknown
 }
