@@ -27,7 +27,7 @@ func (h *Hierarchy) dir(p string) (string, bool) {
 	if p == "" {
 		p = h.Own
 	}
-	if !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "/..") || !strings.HasPrefix(h.Root, "/") {
+	if !strings.HasPrefix(p, "/") || strings.Contains(p+"/", "/../") || !strings.HasPrefix(h.Root, "/") {
 		return "", false
 	}
 	if h.Root != "/" {
