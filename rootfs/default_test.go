@@ -1,6 +1,7 @@
 package rootfs_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -177,7 +178,7 @@ func TestOn(t *testing.T) {
 // On every host with a /usr the default root can be made.
 func TestHostFacts(t *testing.T) {
 	if _, err := os.Stat("/usr/bin"); err != nil {
-		t.Skip("this host has no /usr/bin")
+		skip(t, "this host has no /usr/bin")
 	}
 	ops := rootfs.Default(rootfs.HostFacts(), rootfs.DefaultEtc())
 	require.NoError(t, rootfs.Validate(ops))
@@ -226,4 +227,32 @@ func TestEtc(t *testing.T) {
 	assert.NotContains(t, got["/etc/group"], "job")
 	assert.True(t, strings.HasSuffix(got["/etc/hosts"], "ip6-loopback\n::5\ta\n10.0.0.2\tb\n10.0.0.1\tglass\n"), got["/etc/hosts"])
 	assert.Equal(t, "nameserver 1.1.1.1\noptions ndots:1\n", got["/etc/resolv.conf"])
+}
+
+func skip(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("BELLJAR_MUST_WORK") == "1" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+func ExampleValidate() {
+	err := rootfs.Validate([]rootfs.Op{
+		rootfs.Base{Dir: "/srv/alpine"},
+		rootfs.File{Target: "/etc/motd", Data: []byte("hello\n")},
+		rootfs.Tmpfs{Target: "/etc", Size: 1 << 20},
+	})
+	fmt.Println(err)
+	// Output: tmpfs /etc: hides file /etc/motd 6 bytes mode=0644
+}
+
+func ExampleOn() {
+	for _, op := range rootfs.On("/srv/alpine", rootfs.Bind{Source: "/srv/data", Target: "/data"})[:3] {
+		fmt.Println(op)
+	}
+	// Output:
+	// base /srv/alpine ro
+	// proc on /proc
+	// mask /proc/acpi
 }

@@ -31,7 +31,8 @@ const (
 
 // Validate reports what is wrong with the root that the operations make, as an [*Error]:
 // a fault of one of them; a first one that makes no root, or another one that does; two of
-// them at the same path; one that hides an earlier one; one inside a file, or over a proc.
+// them at the same path; one that hides an earlier one; one inside a file, or over a proc;
+// one that would make a file on the host.
 func Validate(ops []Op) error {
 	if len(ops) == 0 {
 		return &Error{Index: -1, Op: "root", Path: "/", Why: "no operations"}
@@ -61,6 +62,9 @@ func Check(ops []Op) error {
 			if why := conflict(before, op); why != "" {
 				return fault(i, op, why)
 			}
+		}
+		if why := strays(ops[:i], op); why != "" {
+			return fault(i, op, why)
 		}
 	}
 	return nil
@@ -104,6 +108,26 @@ func conflict(a, b Op) string {
 		return "takes the place of " + a.String()
 	case b.covers() && !isAmend(b) && Within(ap, bp):
 		return "hides " + a.String()
+	}
+	return ""
+}
+
+// strays says why op would leave something on the host, or "": it makes a file where an
+// earlier operation shows a directory of the host that can be written to.
+func strays(before []Op, op Op) string {
+	switch op.(type) {
+	case File, Dir, Symlink:
+	default:
+		return ""
+	}
+	var holder Op
+	for _, b := range before {
+		if b.covers() && !isAmend(b) && Within(op.Path(), b.Path()) && (holder == nil || Within(b.Path(), holder.Path())) {
+			holder = b
+		}
+	}
+	if b, ok := holder.(Bind); ok && b.Flags&BindReadOnly == 0 {
+		return "would be made on the host, in what " + b.String() + " shows"
 	}
 	return ""
 }

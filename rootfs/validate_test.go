@@ -122,6 +122,9 @@ func TestValidateList(t *testing.T) {
 	base, tmp := rootfs.Base{Dir: "/srv"}, rootfs.Tmpfs{Target: "/"}
 	file := func(p string) rootfs.Op { return rootfs.File{Target: p} }
 	bind := func(p string) rootfs.Op { return rootfs.Bind{Source: "/x", Target: p} }
+	ro := func(p string) rootfs.Op {
+		return rootfs.Bind{Source: "/x", Target: p, Flags: rootfs.BindReadOnly}
+	}
 	for _, c := range []struct {
 		name  string
 		ops   []rootfs.Op
@@ -130,7 +133,12 @@ func TestValidateList(t *testing.T) {
 	}{
 		{"base", []rootfs.Op{base}, 0, ""},
 		{"tmpfs", []rootfs.Op{tmp}, 0, ""},
-		{"parents first", []rootfs.Op{tmp, bind("/a"), bind("/a/b"), file("/a/b/c"), bind("/ab")}, 0, ""},
+		{"parents first", []rootfs.Op{tmp, bind("/a"), bind("/a/b"), bind("/a/b/c"), file("/ab")}, 0, ""},
+		{"file on a read-only bind", []rootfs.Op{tmp, ro("/a"), file("/a/b")}, 0, ""},
+		{"file on a tmpfs on a bind", []rootfs.Op{tmp, bind("/a"), rootfs.Tmpfs{Target: "/a/b"}, file("/a/b/c")}, 0, ""},
+		{"file on the host", []rootfs.Op{tmp, bind("/a"), file("/a/b")}, 2, "on the host, in what bind /x on /a rw shows"},
+		{"directory on the host", []rootfs.Op{tmp, ro("/a"), bind("/a/b"), rootfs.Dir{Target: "/a/b/c"}}, 3, "on the host"},
+		{"link on the host", []rootfs.Op{base, bind("/a"), rootfs.Symlink{Target: "/a/b", Link: "c"}}, 2, "on the host"},
 		{"amended", []rootfs.Op{base, bind("/a"), rootfs.Mask{Target: "/a/secret"}, rootfs.ReadOnly{Target: "/a"}, rootfs.ReadOnly{Target: "/"}}, 0, ""},
 		{"masked as a whole", []rootfs.Op{base, bind("/a"), rootfs.Mask{Target: "/a"}}, 0, ""},
 		{"proc amended", append([]rootfs.Op{base, rootfs.Proc{Target: "/proc"}}, rootfs.ProcOps()...), 0, ""},
