@@ -98,6 +98,11 @@ var remedies = []remedy{
 			"In Kubernetes set securityContext.seccompProfile.",
 	},
 	{
+		steps: []string{"id map", "withidmap"},
+		text: "An ordinary user maps ids other than the own only with the programs newuidmap and newgidmap (package uidmap or shadow-utils) and a range in /etc/subuid and /etc/subgid: " +
+			"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER.",
+	},
+	{
 		steps:  []string{"cgroup"},
 		paths:  []string{"/sys/fs/cgroup"},
 		errnos: []syscall.Errno{syscall.EBUSY},

@@ -81,7 +81,7 @@ func (s *spec) checkLimits() error {
 	if err := l.Validate(); err != nil {
 		return mistaken("limits", "", err)
 	}
-	nproc := func(r Rlimit) bool { return r.Resource == resources["nproc"] }
+	nproc := func(r Rlimit) bool { return r.Resource == rlimitNumbers["nproc"] }
 	if slices.ContainsFunc(s.rlimits, nproc) && l.Pids == 0 {
 		return together("WithRlimit nproc", "no WithPids", "it counts the processes of a user, not those of a sandbox")
 	}

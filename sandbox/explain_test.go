@@ -1,0 +1,55 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestExplain(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string // part of the remedy, "" if there is none
+	}{
+		{nil, ""},
+		{errors.New("something else"), ""},
+		{&Error{"root", "mount", "/x", syscall.EIO}, ""},
+		{invalid("WithMemory", "50q", "is no size"), ""},
+		{ErrClosed, "with New"},
+		{&Error{"launch", "clone3", "", syscall.EPERM}, "apparmor_restrict_unprivileged_userns"},
+		{&Error{"launch", "clone3", "", syscall.EPERM}, "seccomp="},
+		{&Error{"launch", "clone3", "", syscall.ENOSPC}, "max_user_namespaces"},
+		{&Error{"launch", "clone3", "", syscall.ENOSYS}, "5.14"},
+		{&Error{"ids", "write", "/proc/123/uid_map", syscall.EPERM}, "userns"},
+		{&Error{"ids", "exec", "/usr/bin/newuidmap", syscall.ENOENT}, "uidmap"},
+		{&Error{"ids", "newuidmap", "", errors.New("exit status 1")}, "/etc/subuid"},
+		{&Error{"cgroup", "mkdir", "/sys/fs/cgroup/x", syscall.EACCES}, "Delegate=yes"},
+		{&Error{"cgroup", "write", "/sys/fs/cgroup/cgroup.subtree_control", syscall.EBUSY}, "systemd-run"},
+		{&Error{"cgroup", "mkdir", "/sys/fs/cgroup/x", syscall.EROFS}, "read-only"},
+		{&Error{"cgroup", "memory", "", ErrUnsupported}, "controller"},
+		{&Error{"root", "mount", "/proc", syscall.EPERM}, "systempaths=unconfined"},
+		{&Error{"root", "mount", "/proc", syscall.ENOENT}, "no /proc"},
+		{&Error{"root", "mount", "/procession", syscall.ENOENT}, ""},
+		{&Error{"root", "mount", "/data", syscall.EPERM}, "apparmor=unconfined"},
+		{&Error{"root", "mount_setattr", "/data", syscall.EINVAL}, "id-mapped"},
+		{&Error{"root", "pivot_root", ".", syscall.EINVAL}, "ramfs"},
+		{&Error{"seccomp", "compile", "", ErrUnsupported}, "CGO_ENABLED=1"},
+		{&Error{"exec", "execve", "/x", syscall.ENOEXEC}, "architecture"},
+		{&Error{"exec", "execve", "/x", syscall.ENOENT}, "interpreter"},
+		{&Error{"exec", "execve", "/x", syscall.EACCES}, "noexec"},
+		{&Error{"limits", "prlimit", "nofile", syscall.EPERM}, "hard limit"},
+		{&Error{"root", "open", "/x", syscall.EMFILE}, "LimitNOFILE"},
+		// The place may be an error further in, and it is the errno's own place that counts.
+		{fmt.Errorf("new: %w", &Error{"new", "", "", &Error{"cgroup", "mkdir", "/x", syscall.EPERM}}), "Delegate=yes"},
+	} {
+		got := Explain(c.err)
+		if c.want == "" {
+			assert.Empty(t, got, "%v", c.err)
+		} else {
+			assert.Contains(t, got, c.want, "%v", c.err)
+		}
+	}
+}
