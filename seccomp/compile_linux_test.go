@@ -5,6 +5,8 @@ package seccomp
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -193,6 +195,21 @@ func TestDefaultIsSmall(t *testing.T) {
 		total += steps
 	}
 	t.Logf("%d instructions, %.1f executed on average", program.Len(), float64(total)/float64(len(calls)))
+}
+
+func TestCompileLeavesNothing(t *testing.T) {
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(entries)
+	}
+	before, threads := open(), runtime.NumGoroutine()
+	for range 20 {
+		_, err := Default().compile()
+		require.NoError(t, err)
+	}
+	assert.Equal(t, before, open(), "descriptors")
+	assert.Equal(t, threads, runtime.NumGoroutine(), "goroutines")
 }
 
 func TestCacheKey(t *testing.T) {

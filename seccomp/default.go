@@ -11,8 +11,9 @@ package seccomp
 //   - socket and socketpair make only AF_UNIX, AF_INET and AF_INET6 sockets.
 //   - clone makes no namespace; personality sets only harmless values; ioctl does everything but TIOCSTI and TIOCLINUX,
 //     which type into the terminal the program was started from (CVE-2017-5226, CVE-2023-1523).
-//   - clone3 keeps its flags in memory, where no filter sees them: it answers ENOSYS, and libc takes clone. So do some
-//     calls so young that every program has another way, and all numbers unknown to this package.
+//   - clone3 keeps its flags in memory, where no filter sees them: it answers ENOSYS, and libc takes clone. So do
+//     statmount, listmount, listns, file_getattr, file_setattr, rseq_slice_yield and get_mempolicy, whose callers have
+//     another way, and all numbers unknown to this package.
 //
 // The result is the caller's to change.
 func Default() Policy {
@@ -29,7 +30,7 @@ func defaultRules() []Rule {
 		rules = append(rules, Rule{Names: append([]string(nil), names...), Action: Allow})
 	}
 	rules = append(rules,
-		Rule{Names: append([]string(nil), tooYoung...), Action: Errno(enosys)},
+		Rule{Names: append([]string(nil), lacking...), Action: Errno(enosys)},
 		// The flags' place is the same on amd64 and arm64. CLONE_NEWTIME is none of clone's: it lies in the exit signal.
 		Rule{Names: []string{"clone"}, Action: Allow, Args: []Arg{{Index: 0, Op: MaskedEqual, Value: cloneNamespaces}}},
 	)
@@ -59,11 +60,15 @@ const (
 	perLinux, perLinux32, uname26, askPersona = 0, 0x0008, 0x0020000, 0xffffffff
 )
 
-// tooYoung answer as on an older kernel. The mount lists would tell of the host's mounts where /proc is masked.
-var tooYoung = []string{
+// lacking are denied calls that answer as on a kernel without them. Callers know that answer and take another way, where
+// EPERM would be an error to them and a kill action the end: clone3's for clone, the young ones' for what was there
+// before, libnuma's for a machine without NUMA. statmount and its kin would also tell of the host's mounts that a masked
+// /proc hides.
+var lacking = []string{
 	"clone3",
 	"statmount", "listmount", "listns",
 	"file_getattr", "file_setattr", "rseq_slice_yield",
+	"get_mempolicy",
 }
 
 // defaultAllowed are the calls that pass with any arguments, by what they are for. Calls only one of the architectures

@@ -20,6 +20,7 @@
 //
 // The search for the call's number is libseccomp's, through cgo; argument comparisons are generated here, because
 // libseccomp can neither order rules nor compare one argument twice, and versions before 2.4 compared 64-bit
-// arguments wrongly (CVE-2019-9893). A build without cgo can do all but compile: there [Policy.Compile] answers
+// arguments wrongly (CVE-2019-9893). What it hands out is run over every number and compared with the policy before
+// anything is returned. A build without cgo can do all but compile: there [Policy.Compile] answers
 // [ErrUnsupported].
 package seccomp
