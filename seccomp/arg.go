@@ -37,7 +37,7 @@ func (o Op) String() string {
 // (CVE-2019-10063): see [Low32].
 type Arg struct {
 	Index    int    // 0 to 5
-	Op       Op     //
+	Op       Op     // Equal and so on
 	Value    uint64 // what to compare with; for MaskedEqual the mask
 	ValueTwo uint64 // for MaskedEqual what the masked bits must be; otherwise unused
 }

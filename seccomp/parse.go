@@ -45,11 +45,11 @@ func Parse(r io.Reader) (Policy, error) {
 // ParseError is a mistake in a profile.
 type ParseError struct {
 	Line, Column int    // from 1; bytes, not characters
-	Path         string // such as "syscalls[3].names[0]"; may be empty
+	Path         string // such as "syscalls[3]"; may be empty
 	Err          error
 }
 
-// Error has the form "line 12, column 3: syscalls[3].names[0]: "opne": unknown system call".
+// Error has the form "line 12, column 3: syscalls[3]: seccomp: rule 3, "opne": unknown system call".
 func (e *ParseError) Error() string {
 	text := fmt.Sprintf("line %d, column %d: ", e.Line, e.Column)
 	if e.Path != "" {

@@ -67,7 +67,7 @@ func (p Policy) Allow(names ...string) Policy {
 // WithDenied replaces the action of denied calls: the default action, and every rule's action that equals it. Rules with
 // another action stay, and so does the answer to unknown numbers: under Default().WithDenied(KillProcess) a program
 // dies of a forbidden call, but clone3 and calls younger than this package still answer ENOSYS, or no current libc
-// could work.
+// could work. It is meant for allow-lists: where the default action lets calls through, it would deny those.
 func (p Policy) WithDenied(a Action) Policy {
 	p = p.Clone()
 	for i := range p.Rules {
