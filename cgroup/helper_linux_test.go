@@ -222,6 +222,12 @@ func victim(what []string) {
 			w.Flush()
 			time.Sleep(time.Millisecond)
 		}
+	case "rootless":
+		if err := rootless(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("done")
 	case "base": // what an unprivileged user is told
 		h, err := Detect()
 		if err == nil {

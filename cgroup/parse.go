@@ -79,6 +79,10 @@ func parseCPUStatV2(b []byte, c *CPU) {
 			c.Throttled = nanos(v, time.Microsecond)
 		}
 	})
+	// Each is rounded down to microseconds by itself.
+	if d := c.Total - c.User - c.System; d > 0 && d <= 2*time.Microsecond {
+		c.System += d
+	}
 }
 
 // splitCPU divides total by the samples of cpuacct.stat, which are in ticks
