@@ -1,10 +1,12 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
 )
@@ -79,13 +81,23 @@ func (s *spec) checkLimits() error {
 		return together("WithMemoryHigh", "WithMemory", FormatSize(l.MemoryHigh)+" is never reached under a limit of "+FormatSize(l.Memory))
 	}
 	if err := l.Validate(); err != nil {
-		return mistaken("limits", "", err)
+		return limitsError(err)
 	}
 	nproc := func(r Rlimit) bool { return r.Resource == rlimitNumbers["nproc"] }
 	if slices.ContainsFunc(s.rlimits, nproc) && l.Pids == 0 {
 		return together("WithRlimit nproc", "no WithPids", "it counts the processes of a user, not those of a sandbox")
 	}
 	return nil
+}
+
+// limitsError turns the error of package cgroup into that of the option, whose name is that
+// of the field.
+func limitsError(err error) error {
+	var e *cgroup.InvalidError
+	if errors.As(err, &e) {
+		return invalid("With"+e.Field, e.Value, e.Reason)
+	}
+	return mistaken("limits", "", err)
 }
 
 // checkRoot finds operations that do not go together, such as a file below a file.
