@@ -83,7 +83,7 @@ func (s *spec) checkLimits() error {
 	if err := l.Validate(); err != nil {
 		return limitsError(err)
 	}
-	nproc := func(r Rlimit) bool { return r.Resource == rlimitNumbers["nproc"] }
+	nproc := func(r Rlimit) bool { return r.Resource == resources["nproc"] }
 	if slices.ContainsFunc(s.rlimits, nproc) && l.Pids == 0 {
 		return together("WithRlimit nproc", "no WithPids", "it counts the processes of a user, not those of a sandbox")
 	}
