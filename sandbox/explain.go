@@ -17,6 +17,9 @@ func Explain(err error) string {
 	if errors.Is(err, ErrClosed) {
 		return "The sandbox has ended and its handle is of no more use. Make another with New."
 	}
+	if e := (*Error)(nil); errors.As(err, &e) && e.Stage == stageOptions {
+		return "" // it names the option, the text and the rule already
+	}
 	at := locate(err)
 	for _, r := range remedies {
 		if r.fits(at, err) {
@@ -88,7 +91,7 @@ var remedies = []remedy{
 			"0 there means that somebody has forbidden them.",
 	},
 	{
-		steps:  []string{"clone", "unshare", "setns", "uid_map", "gid_map", "setgroups"},
+		steps:  []string{"clone", "unshare", "setns", "uid_map", "gid_map", "setgroups", "id map"},
 		paths:  []string{"/uid_map", "/gid_map", "/setgroups"},
 		errnos: []syscall.Errno{syscall.EPERM, syscall.EACCES},
 		text: "User namespaces are refused to this process. " +
@@ -165,6 +168,11 @@ var remedies = []remedy{
 		steps: []string{"seccomp"},
 		is:    ErrUnsupported,
 		text:  "This build or kernel has no system call filter: build with CGO_ENABLED=1 and the headers of libseccomp (libseccomp-dev, libseccomp-devel), and have CONFIG_SECCOMP_FILTER in the kernel.",
+	},
+	{
+		steps:  []string{"chdir", "directory"},
+		errnos: []syscall.Errno{syscall.ENOENT, syscall.ENOTDIR, syscall.EACCES},
+		text:   "The working directory is not in the sandbox's root, or the job's user may not enter it. See WithDir, and the command's Dir.",
 	},
 	{
 		steps:  []string{"exec"},
