@@ -55,18 +55,20 @@ func TestParentAt(t *testing.T) {
 }
 
 // A group with processes in it can give its children no controllers on v2;
-// the group above it can.
-func TestBaseClimbs(t *testing.T) {
+// the group above it can. On v1 it can.
+func TestBaseOfPopulated(t *testing.T) {
 	m := testManager(t, Limits{})
-	d := m.dirs[0]
-	if d.Version != 2 || d.Enabled == 0 {
-		skip(t, "no controller in the unified hierarchy")
-	}
 	l := testLeaf(t, m, "cmd", Limits{})
 	start(t, l, "sleep", "100")
-	y := Hierarchy{Version: 2, Mount: d.Path, Root: "/", Own: "/cmd"}
+	eventually(t, "inside", func() bool { p, _ := l.Populated(); return p })
+	d := m.ps.of(MemoryController)
+	y := Hierarchy{Version: d.Version, Mount: d.Path, Root: "/", Own: "/cmd"}
 	got, err := y.base("", MemoryController|coreV2, MemoryController)
 	require.NoError(t, err)
+	if d.Version == 1 {
+		assert.Equal(t, d.Path+"/cmd", got.Path)
+		return
+	}
 	assert.Equal(t, d.Path, got.Path)
 	// Named explicitly it is refused instead.
 	_, err = y.base("/cmd", MemoryController, MemoryController)
@@ -81,6 +83,50 @@ func TestBaseClimbs(t *testing.T) {
 	got, err = y.base("", MemoryController, MemoryController)
 	require.NoError(t, err, "control: without processes")
 	assert.Equal(t, d.Path+"/cmd", got.Path)
+}
+
+// A host whose unified hierarchy has no controllers, but no freezer elsewhere:
+// freezing, killing and CPU time work there without any.
+func TestUnifiedCore(t *testing.T) {
+	h, err := Detect()
+	require.NoError(t, err)
+	var dir string
+	for _, y := range h.Hierarchies {
+		if y.Version == 2 && y.Unusable == "" {
+			d, err := y.base("", coreV2, 0)
+			if err != nil && os.Geteuid() != 0 {
+				skip(t, "no delegated cgroup: "+err.Error())
+			}
+			require.NoError(t, err)
+			dir = d.Path
+		}
+	}
+	if dir == "" {
+		skip(t, "the unified hierarchy is not mounted")
+	}
+	w, err := NewOwner(Parent{[]Dir{{Version: 2, Path: dir, Controllers: coreV2}}}, os.Getpid(), Options{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, w.Close()) }()
+	m, err := New(w.Parent(), "sb", Limits{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, m.Delete()) }()
+	assert.Equal(t, MemoryController|PidsController, m.Missing())
+	_, err = New(w.Parent(), "limited", Limits{Pids: 5})
+	require.ErrorIs(t, err, ErrUnsupported)
+	l := testLeaf(t, m, "cmd", Limits{})
+	assert.Empty(t, l.TasksFDs())
+	cmd := start(t, l, "/bin/sh", "-c", "while :; do sleep 0.01; done")
+	eventually(t, "uses CPU time", func() bool { d, err := l.CPUUsage(); return err == nil && d > 0 })
+	require.NoError(t, m.Freeze(time.Time{}))
+	pids, err := l.Procs()
+	require.NoError(t, err)
+	assert.Contains(t, pids, cmd.Process.Pid)
+	s, err := m.Stats()
+	require.NoError(t, err)
+	assert.Positive(t, s.CPU.Total)
+	require.NoError(t, l.Kill(time.Time{}))
+	_, err = l.OOMKills()
+	require.ErrorIs(t, err, ErrUnsupported)
 }
 
 const nobody = 65534

@@ -159,9 +159,14 @@ func (l *Leaf) stats(now bool) (Stats, error) {
 	l.m.lm.Lock()
 	l.last = tally{s.Memory.OOMKills, s.Pids.LimitHits}
 	l.m.lm.Unlock()
-	if most := l.m.Limits().Pids; most > 0 {
-		// The kernel counts a fork on its way up to the limit that refuses it.
-		s.Pids.Peak = min(s.Pids.Peak, most)
+	// The kernel counts a charge into the leaf's peak on its way up to the
+	// limit of the sandbox that refuses it.
+	most := l.m.Limits()
+	if most.Pids > 0 {
+		s.Pids.Peak = min(s.Pids.Peak, most.Pids)
+	}
+	if most.Memory > 0 {
+		s.Memory.Peak = min(s.Memory.Peak, most.Memory)
 	}
 	above := l.m.above.read()
 	s.Pids.LimitHits += above.pids - l.base.pids
