@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Keeps a message for a later run in a keyring of the kernel, which belongs to the user and not to the process.
+// Asks for the kernel's keyrings. Those of a user outlive his processes, and so would carry a message from run to run.
 package main
 
 import (
@@ -16,9 +16,9 @@ func main() {
 		number = 217
 	}
 	kind, name, text := append([]byte("user"), 0), append([]byte("judge"), 0), []byte("message")
-	const userKeyring = ^uintptr(3) // KEY_SPEC_USER_KEYRING, -4
+	const processKeyring = ^uintptr(1) // KEY_SPEC_PROCESS_KEYRING, -2
 	_, _, errno := syscall.Syscall6(number, uintptr(unsafe.Pointer(&kind[0])), uintptr(unsafe.Pointer(&name[0])),
-		uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)), userKeyring, 0)
+		uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)), processKeyring, 0)
 	if errno == 0 {
 		fmt.Println("DONE add_key")
 	}

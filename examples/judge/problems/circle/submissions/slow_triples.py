@@ -17,10 +17,10 @@ def three(a, b, c):
 
 
 best = 0.0 if len(set(points)) == 1 else float("inf")
-discs = [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, ((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) / 4) for a, b in combinations(points, 2)]
-for disc in discs:
-    if all((x - disc[0]) ** 2 + (y - disc[1]) ** 2 <= disc[2] + 1e-6 for x, y in points):
-        best = min(best, disc[2])
+for a, b in combinations(points, 2):
+    x, y, r = (a[0] + b[0]) / 2, (a[1] + b[1]) / 2, ((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) / 4
+    if all((p - x) ** 2 + (q - y) ** 2 <= r + 1e-6 for p, q in points):
+        best = min(best, r)
 for triple in combinations(points, 3):
     disc = three(*triple)
     if disc and all((x - disc[0]) ** 2 + (y - disc[1]) ** 2 <= disc[2] + 1e-6 for x, y in points):

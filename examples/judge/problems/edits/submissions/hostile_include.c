@@ -1,4 +1,4 @@
-/* Has the compiler print the first line of the password file, as a part of its message. */
-#include "/etc/shadow"
+/* Has the compiler print the first lines of the test data and of the password file, as a part of its messages. */
 #include "@PROBLEM@/cases/01.in"
+#include "/etc/shadow"
 int main(void) { return 0; }

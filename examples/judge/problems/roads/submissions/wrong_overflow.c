@@ -69,7 +69,7 @@ int main(void) {
 	if (dist[t] < 0)
 		return 0;
 	int count = 0;
-	for (int v = t; v != s; v = before[v])
+	for (int v = t; v != s && count < n; v = before[v])
 		path[count++] = v;
 	printf("%d", s);
 	while (count > 0)
