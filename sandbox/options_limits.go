@@ -29,7 +29,8 @@ func WithSwap(size string) Option {
 
 // WithOutput limits what each command may write to standard output and standard error
 // together, as far as they are read by this package and not given as files: a size, or
-// "max" for no limit. What is written beyond is dropped, and ends the command.
+// "max" for no limit. What is written beyond is dropped, and the verdict
+// is OutputExceeded.
 func WithOutput(size string) Option {
 	return sized("WithOutput", size, func(n int64) string {
 		if n == NoLimit {

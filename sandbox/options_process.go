@@ -136,7 +136,19 @@ func withPath(env []string) []string {
 // WithDir sets the working directory of the commands, absolute, inside. Without it it is
 // /box in the default root and / in another.
 func WithDir(path string) Option {
-	return single("WithDir", path, path, opFault(rootfs.ReadOnly{Target: path}), func(s *spec, v string) { s.dir = v })
+	return single("WithDir", path, path, dirFault(path), func(s *spec, v string) { s.dir = v })
+}
+
+// dirFault says why a path cannot be a working directory, or "". One in /proc/self/fd has
+// led out of containers (CVE-2024-21626).
+func dirFault(path string) string {
+	if why := opFault(rootfs.ReadOnly{Target: path}); why != "" {
+		return why
+	}
+	if rootfs.Within(path, "/proc") {
+		return "is in /proc"
+	}
+	return ""
 }
 
 // WithSeccomp sets the system call filter. Without it it is seccomp.Default.

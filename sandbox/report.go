@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -43,4 +44,10 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, "stage: %s %s\n", escape(s.Name), s.Duration)
 	}
 	return b.String()
+}
+
+func (r Report) clone() Report {
+	return Report{
+		Enforced: slices.Clone(r.Enforced), GivenUp: slices.Clone(r.GivenUp), Notes: slices.Clone(r.Notes), Stages: slices.Clone(r.Stages),
+	}
 }

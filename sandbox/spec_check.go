@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/namespace"
@@ -76,7 +75,7 @@ func (s *spec) checkLimits() error {
 	l := s.limits
 	switch {
 	case s.explicit["WithSwap"] && !s.explicit["WithMemory"]:
-		return together("WithSwap", "no WithMemory", "what does not fit in memory goes to swap only if memory has a limit")
+		return invalid("WithSwap", "", "needs WithMemory: there is nothing to swap for without a limit of memory")
 	case l.Memory > 0 && l.MemoryHigh > l.Memory:
 		return together("WithMemoryHigh", "WithMemory", FormatSize(l.MemoryHigh)+" is never reached under a limit of "+FormatSize(l.Memory))
 	}
@@ -85,7 +84,7 @@ func (s *spec) checkLimits() error {
 	}
 	nproc := func(r Rlimit) bool { return r.Resource == resources["nproc"] }
 	if slices.ContainsFunc(s.rlimits, nproc) && l.Pids == 0 {
-		return together("WithRlimit nproc", "no WithPids", "it counts the processes of a user, not those of a sandbox")
+		return invalid("WithRlimit", "nproc", "needs WithPids: it counts the processes of a user, not those of a sandbox")
 	}
 	return nil
 }
@@ -103,16 +102,11 @@ func limitsError(err error) error {
 // checkRoot finds operations that do not go together, such as a file below a file.
 func (s *spec) checkRoot() error {
 	for _, c := range []struct{ option, path string }{{"WithHosts", "/etc/hosts"}, {"WithResolvConf", "/etc/resolv.conf"}} {
-		if _, taken := s.files[c.path]; taken && s.explicit[c.option] {
-			return together(c.option, c.path, "something else is put there")
+		for _, op := range s.ops {
+			if s.explicit[c.option] && rootfs.Within(c.path, op.Path()) {
+				return together(c.option, op.String(), "that takes the place of "+c.path)
+			}
 		}
 	}
-	if err := rootfs.Check(s.ops); err != nil {
-		return opError("", err)
-	}
-	if strings.HasPrefix(s.dir, "/proc") && rootfs.Within(s.dir, "/proc") {
-		// A working directory in /proc/self/fd has led out of containers (CVE-2024-21626).
-		return invalid("WithDir", s.dir, "is in /proc")
-	}
-	return nil
+	return opError("", rootfs.Check(s.ops))
 }
