@@ -36,7 +36,7 @@ func newOutside(t *testing.T) *outside {
 	t.Helper()
 	problems, err := filepath.Abs("problems/edits")
 	require.NoError(t, err)
-	o := &outside{dir: t.TempDir(), victim: exec.Command("sleep", "3600")}
+	o := &outside{dir: t.TempDir(), victim: exec.Command("sleep", "900")}
 	require.NoError(t, o.victim.Start())
 	t.Cleanup(func() {
 		// The control of hostile_killjudge.c: the very signal it sends ends the victim, sent from outside.
