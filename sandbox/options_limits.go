@@ -108,9 +108,9 @@ func WithWallTime(d time.Duration) Option {
 // RlimitInfinity is the value of an rlimit that does not limit.
 const RlimitInfinity = math.MaxUint64
 
-// resources has the rlimits by name, numbered as Linux does on every architecture but alpha, mips and
+// rlimitNumbers has the rlimits by name, numbered as Linux does on every architecture but alpha, mips and
 // sparc (asm-generic/resource.h).
-var resources = map[string]int{
+var rlimitNumbers = map[string]int{
 	"cpu": 0, "fsize": 1, "data": 2, "stack": 3, "core": 4, "rss": 5, "nproc": 6, "nofile": 7, "memlock": 8,
 	"as": 9, "locks": 10, "sigpending": 11, "msgqueue": 12, "nice": 13, "rtprio": 14, "rttime": 15,
 }
@@ -120,9 +120,9 @@ var resources = map[string]int{
 // sanitizers; and none on processes, which counts a uid's over all sandboxes.
 func defaultRlimits() []Rlimit {
 	return []Rlimit{
-		{Resource: resources["core"]},
-		{Resource: resources["nofile"], Soft: 1024, Hard: 1024},
-		{Resource: resources["memlock"], Soft: 64 << 10, Hard: 64 << 10},
+		{Resource: rlimitNumbers["core"]},
+		{Resource: rlimitNumbers["nofile"], Soft: 1024, Hard: 1024},
+		{Resource: rlimitNumbers["memlock"], Soft: 64 << 10, Hard: 64 << 10},
 	}
 }
 
@@ -132,7 +132,7 @@ func defaultRlimits() []Rlimit {
 // KiB. A limit of "nproc" needs WithPids beside it: by itself it bounds a user, not a
 // sandbox.
 func WithRlimit(resource string, soft, hard uint64) Option {
-	n, ok := resources[resource]
+	n, ok := rlimitNumbers[resource]
 	r := Rlimit{Resource: n, Soft: soft, Hard: hard}
 	fault := ""
 	switch {

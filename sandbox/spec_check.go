@@ -82,7 +82,7 @@ func (s *spec) checkLimits() error {
 	if err := l.Validate(); err != nil {
 		return limitsError(err)
 	}
-	nproc := func(r Rlimit) bool { return r.Resource == resources["nproc"] }
+	nproc := func(r Rlimit) bool { return r.Resource == rlimitNumbers["nproc"] }
 	if slices.ContainsFunc(s.rlimits, nproc) && l.Pids == 0 {
 		return invalid("WithRlimit", "nproc", "needs WithPids: it counts the processes of a user, not those of a sandbox")
 	}
