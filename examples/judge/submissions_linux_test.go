@@ -142,7 +142,7 @@ func timeFactor(t *testing.T) float64 {
 		require.NoError(t, err)
 		return f
 	}
-	const reference = 100 * time.Millisecond
+	const reference = 120 * time.Millisecond
 	best := time.Hour
 	for range 3 {
 		start := time.Now()
