@@ -38,9 +38,9 @@ type Request struct {
 	Cgroup int       // directory of a cgroup v2 to start in; -1: the parent's
 	Until  time.Time // the launch is given up then; zero: never
 
-	// Started, if set, is called with the process's PID as soon as it exists; the process waits for its end.
-	// An error from it ends the launch.
-	Started func(pid int) error
+	// Started, if set, is called with the process's PID as soon as it exists; the process waits for its end. It may fill
+	// registers. An error from it ends the launch.
+	Started func(pid int, set func(plan.Reg, int)) error
 	// Running, if set, is told the descriptor of the new process before its exec is awaited, so that it can be killed. It must not keep the descriptor after the launch failed.
 	Running func(pidfd int)
 }
@@ -167,7 +167,7 @@ func (l *launch) accompany() error {
 		l.Running(int(int32(atomic.LoadUint32(&l.ctl.pidfd))))
 	}
 	if l.Started != nil {
-		if err := l.Started(int(atomic.LoadUint32(&l.ctl.pid))); err != nil {
+		if err := l.Started(int(atomic.LoadUint32(&l.ctl.pid)), func(r plan.Reg, v int) { *l.reg(r) = int64(v) }); err != nil {
 			return err
 		}
 	}
@@ -182,6 +182,9 @@ func (l *launch) accompany() error {
 // parentSteps runs the zygote's own steps of the plan.
 func (l *launch) parentSteps() error {
 	at := l.dataAt(l.Plan)
+	for _, p := range l.Plan.Patches {
+		*(*int64)(unsafe.Pointer(&l.mem[at+int(p.At)])) = *l.reg(p.Reg)
+	}
 	for i := 0; i < len(l.Plan.Parent); i++ {
 		s := &l.Plan.Parent[i]
 		res, errno := l.exec(l.lower(s, at))

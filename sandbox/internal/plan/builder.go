@@ -71,6 +71,9 @@ func (b *Builder) Call(nr int, call, object string, args ...Arg) *Step {
 	return &(*list)[len(*list)-1]
 }
 
+// Last returns the child's latest step, to refine it.
+func (b *Builder) Last() *Step { return &b.p.Child[len(b.p.Child)-1] }
+
 // To stores the step's result in a register.
 func (s *Step) To(r Reg) *Step { s.Out = r; return s }
 
@@ -152,6 +155,11 @@ func (b *Builder) Words(text string, words ...uint64) Arg {
 		buf = binary.NativeEndian.AppendUint64(buf, w)
 	}
 	return b.Bytes(buf, text)
+}
+
+// Patch puts a register's value into the struct that a Words argument points at, as its n-th word.
+func (b *Builder) Patch(words Arg, n int, r Reg) {
+	b.p.Patches = append(b.p.Patches, Patch{At: uint32(words.Value) + uint32(8*n), Reg: r})
 }
 
 // Strings is a pointer to a NULL-terminated array of strings, as execve takes.

@@ -33,6 +33,11 @@ func (p *Plan) Encode() []byte {
 		e.u32(r.At)
 		e.u32(r.To)
 	}
+	e.u32(uint32(len(p.Patches)))
+	for _, r := range p.Patches {
+		e.u32(r.At)
+		e.u32(uint32(r.Reg))
+	}
 	e.u32(uint32(len(p.Data)))
 	e.buf = append(e.buf, p.Data...)
 	return e.buf
@@ -55,6 +60,10 @@ func Decode(buf []byte) (*Plan, error) {
 	for i := range p.Relocs {
 		p.Relocs[i] = Reloc{d.u32(), d.u32()}
 	}
+	p.Patches = make([]Patch, d.count(MaxRegs))
+	for i := range p.Patches {
+		p.Patches[i] = Patch{d.u32(), d.reg(nregs)}
+	}
 	p.Data = d.take(d.count(maxData))
 	if d.bad || len(d.buf) != 0 || !p.inBounds() {
 		return nil, errCodec
@@ -68,6 +77,11 @@ func (p *Plan) inBounds() bool {
 	}
 	for _, r := range p.Relocs {
 		if uint64(r.At)+8 > uint64(len(p.Data)) || int(r.To) >= len(p.Data) {
+			return false
+		}
+	}
+	for _, r := range p.Patches {
+		if uint64(r.At)+8 > uint64(len(p.Data)) || r.Reg == None {
 			return false
 		}
 	}

@@ -61,12 +61,19 @@ type Step struct {
 // Reloc says that the eight bytes at offset At of the data area hold a pointer to offset To.
 type Reloc struct{ At, To uint32 }
 
+// Patch says that the eight bytes at offset At of the data area take the value of a register before the zygote's own steps.
+type Patch struct {
+	At  uint32
+	Reg Reg
+}
+
 // Plan is what one launch does.
 type Plan struct {
 	Parent  []Step // run by the zygote while the new process waits for CellGo
 	Child   []Step // run by the new process
 	Data    []byte
 	Relocs  []Reloc
+	Patches []Patch
 	Regs    []string // names of the registers
 	Inputs  []Reg    // the n-th descriptor sent along goes into the n-th register
 	Outputs []Reg    // descriptors that go back to the host program, which then owns them

@@ -1,0 +1,317 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// captureLimit bounds what Output and CombinedOutput hold in memory where no limit on output has been set: a flood must not fill the
+// host program's memory.
+const captureLimit = 64 << 20
+
+// Cmd is a command in a sandbox, made by [Sandbox.Command]. Its fields mean what they mean in [os/exec.Cmd], inside the sandbox. It can be started
+// once, and its fields must not be changed after that.
+type Cmd struct {
+	// Path is the program: a path inside, or a name to be looked up in the command's PATH.
+	Path string
+	// Args are the arguments, Args[0] the name by which the program knows itself. Empty stands for {Path}.
+	Args []string
+	// Env is the environment, "NAME=value" each. Nil stands for the sandbox's, see [WithEnv]; of the host program's nothing is passed on.
+	Env []string
+	// Dir is the working directory inside. Empty stands for the sandbox's: see [WithDir].
+	Dir string
+
+	// Stdin is where standard input comes from. Nil is an empty input; an *os.File is handed to the program itself; anything
+	// else is copied by a goroutine, for which Wait does not wait, since reading it may block forever.
+	Stdin io.Reader
+	// Stdout and Stderr are where output goes. Nil discards it; an *os.File is handed to the program itself unless output is
+	// limited; to anything else a goroutine copies, and Wait waits until all is copied. If both are the same and comparable, at most one goroutine at a time writes.
+	Stdout io.Writer
+	Stderr io.Writer
+	// ExtraFiles become descriptors 3, 4, … of the program. They stay the caller's. A nil entry is /dev/null.
+	ExtraFiles []*os.File
+
+	// Limits are the command's own, no looser than the sandbox's.
+	Limits Limits
+	// TTY gives the program a terminal of this size as standard input, output and error, and makes it the session's controlling
+	// terminal. What it prints goes to Stdout; what is read from Stdin is typed. Stderr must be nil.
+	TTY *WindowSize
+	// KeepLeftovers lets processes that the program leaves behind live on until the sandbox ends. Otherwise they are killed when the program
+	// ends.
+	KeepLeftovers bool
+
+	sandbox *Sandbox
+	proc    *process
+	limits  Limits
+	started atomic.Bool
+
+	pipes   []*os.File // ends the caller has: closed by Wait
+	childs  []*os.File // ends of the program: closed after Start
+	copiers sync.WaitGroup
+	readers []*os.File // our ends that are read from
+	writers []*os.File // our ends that are written to
+	copyErr atomic.Pointer[error]
+	sinks   []sink
+	meter   *meter
+	tty     *os.File
+	ttyMu   sync.Mutex
+
+	canceled atomic.Pointer[error]
+	killed   atomic.Bool
+	over     atomic.Bool   // output went past its limit
+	done     chan struct{} // closed when the command has ended
+	waited   atomic.Bool
+	result   *Result
+	waitErr  error
+}
+
+// Start starts the command and returns when the program has been executed. If it cannot be, the error is an [*Error] of stage "exec" whose errno is as for
+// execve(2): ENOENT if there is no such program, EACCES if it may not be executed, ENOEXEC if it is no program. If ctx is done before the program has
+// ended, the whole command is killed.
+func (c *Cmd) Start(ctx context.Context) error {
+	if ctx == nil {
+		return invalid("Start", "", "has a nil context")
+	}
+	if c.sandbox == nil {
+		return invalid("Start", "", "is of no sandbox: use Sandbox.Command")
+	}
+	if !c.started.CompareAndSwap(false, true) {
+		return &Error{Stage: "exec", Op: "start", Path: c.Path, Err: errors.New("command has been started already")}
+	}
+	err := c.start(ctx)
+	if err != nil {
+		closeFiles(c.childs, c.readers, c.writers, c.pipes)
+		c.copiers.Wait()
+	}
+	return err
+}
+
+func (c *Cmd) start(ctx context.Context) error {
+	e, err := c.sandbox.standing("start")
+	if err != nil {
+		return err
+	}
+	if err := c.Limits.validate(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.limits = e.spec.commandLimits(c.Limits)
+	if c.limits.CPUTime > 0 && !e.grouped {
+		return &Error{Stage: "cgroup", Op: "Limits.CPUTime", Path: c.limits.CPUTime.String(), Err: errNoAccounts}
+	}
+	if !e.grouped && (c.Limits.Memory > 0 || c.Limits.Pids > 0) {
+		return &Error{Stage: "cgroup", Op: "Limits", Err: errNoAccounts}
+	}
+	spec, err := c.spec(e)
+	if err != nil {
+		return err
+	}
+	c.done = make(chan struct{})
+	files, err := c.files(e)
+	if err != nil {
+		return err
+	}
+	c.sandbox.live.Add(1)
+	if c.proc, err = e.start(ctx, spec, files); err != nil {
+		c.sandbox.live.Done()
+		return err
+	}
+	closeFiles(c.childs)
+	c.childs = nil
+	c.startCopying()
+	go c.attend(ctx)
+	return nil
+}
+
+// spec fills in the defaults.
+func (c *Cmd) spec(e *engine) (*commandSpec, error) {
+	s := &commandSpec{path: c.Path, args: c.Args, env: c.Env, dir: c.Dir, tty: c.TTY != nil, limits: c.limits, keep: c.KeepLeftovers}
+	if len(s.args) == 0 {
+		s.args = []string{c.Path}
+	}
+	if s.env == nil {
+		s.env = e.spec.env
+	}
+	if s.dir == "" {
+		s.dir = e.spec.workDir()
+	}
+	for _, list := range [][]string{{s.path, s.dir}, s.args, s.env} {
+		for _, v := range list {
+			if bytes.IndexByte([]byte(v), 0) >= 0 {
+				return nil, &Error{Stage: "exec", Op: "execve", Path: v, Err: &mistake{why: "has a NUL byte", err: ErrInvalid}}
+			}
+		}
+	}
+	if s.path == "" {
+		return nil, &Error{Stage: "exec", Op: "execve", Err: &mistake{why: "has no program", err: ErrInvalid}}
+	}
+	return s, nil
+}
+
+// attend ends the command when ctx is done, waits for its end, and finishes everything about it.
+func (c *Cmd) attend(ctx context.Context) {
+	defer c.sandbox.live.Done()
+	ended := make(chan struct{})
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		select {
+		case <-ctx.Done():
+			err := context.Cause(ctx)
+			c.canceled.Store(&err)
+			c.proc.kill()
+		case <-ended:
+		}
+	}()
+	exit, err := c.proc.wait()
+	close(ended)
+	<-watching
+	c.finishCopying()
+	if err != nil {
+		c.waitErr = err
+	} else {
+		c.result = c.judge(exit)
+	}
+	close(c.done)
+}
+
+// Wait waits until the command has ended, nothing of it is left and its output has been copied. The error is about the
+// sandbox or about copying, not about how the program ended: see the result's Verdict, or Result.Err. Start must have succeeded.
+func (c *Cmd) Wait() (*Result, error) {
+	if c.proc == nil {
+		return nil, &Error{Stage: "wait", Op: "wait", Path: c.Path, Err: errors.New("command has not been started")}
+	}
+	if !c.waited.CompareAndSwap(false, true) {
+		return nil, &Error{Stage: "wait", Op: "wait", Path: c.Path, Err: errors.New("Wait has been called already")}
+	}
+	<-c.done
+	closeFiles(c.pipes)
+	if c.waitErr != nil {
+		return nil, c.waitErr
+	}
+	if p := c.copyErr.Load(); p != nil && c.result.Verdict == OK {
+		return c.result, *p
+	}
+	return c.result, nil
+}
+
+// Run is Start and Wait.
+func (c *Cmd) Run(ctx context.Context) (*Result, error) {
+	if err := c.Start(ctx); err != nil {
+		return nil, err
+	}
+	return c.Wait()
+}
+
+// Output runs the command and returns its standard output. Unlike in os/exec a program that did not end well is an error too: an
+// [*ExitError], beside what it printed. Without a limit on output it holds at most 64 MiB, and more is OutputExceeded.
+func (c *Cmd) Output(ctx context.Context) ([]byte, error) {
+	if c.Stdout != nil {
+		return nil, invalid("Output", "", "does not go with Stdout")
+	}
+	var b bytes.Buffer
+	c.Stdout = &b
+	return c.capture(ctx, &b)
+}
+
+// CombinedOutput is Output with standard error mixed in.
+func (c *Cmd) CombinedOutput(ctx context.Context) ([]byte, error) {
+	if c.Stdout != nil || c.Stderr != nil {
+		return nil, invalid("CombinedOutput", "", "does not go with Stdout or Stderr")
+	}
+	var b bytes.Buffer
+	c.Stdout, c.Stderr = &b, &b
+	return c.capture(ctx, &b)
+}
+
+func (c *Cmd) capture(ctx context.Context, b *bytes.Buffer) ([]byte, error) {
+	if c.Limits.Output == 0 && c.sandbox != nil && c.sandbox.spec.run.Output == 0 {
+		c.Limits.Output = captureLimit
+	}
+	res, err := c.Run(ctx)
+	if err == nil {
+		err = res.Err()
+	}
+	return b.Bytes(), err
+}
+
+// Signal sends a signal to the program, not to what it started. os.ErrProcessDone says that it has ended.
+func (c *Cmd) Signal(sig os.Signal) error {
+	s, ok := sig.(syscall.Signal)
+	if !ok {
+		return invalid("Signal", "", "is no signal of this system")
+	}
+	if c.proc == nil {
+		return os.ErrProcessDone
+	}
+	return c.proc.signal(s)
+}
+
+// Kill ends the command and everything it started. The verdict is Killed. It does not wait: Wait does.
+func (c *Cmd) Kill() error {
+	if c.proc == nil {
+		return os.ErrProcessDone
+	}
+	select {
+	case <-c.done:
+		return os.ErrProcessDone
+	default:
+	}
+	c.killed.Store(true)
+	c.proc.kill()
+	return nil
+}
+
+// PID returns the program's process ID on the host, 0 before Start.
+func (c *Cmd) PID() int {
+	if c.proc == nil {
+		return 0
+	}
+	return c.proc.pid
+}
+
+// Stats returns the live accounts of the command. It needs a cgroup: otherwise the error is ErrUnsupported.
+func (c *Cmd) Stats() (Stats, error) {
+	if c.proc == nil {
+		return Stats{}, os.ErrProcessDone
+	}
+	return c.proc.stats()
+}
+
+// judge makes the result.
+func (c *Cmd) judge(x *exitFacts) *Result {
+	e := c.proc.e
+	f := verdictFacts{
+		exited: x.exited, code: x.code, signal: x.signal,
+		wall: x.wallHit, output: c.over.Load(), denied: e.kills,
+		cpuUsed: x.cpu(), cpuLimit: c.limits.CPUTime,
+		oomKills: x.stats.Memory.OOMKills, pidsHits: x.stats.Pids.LimitHits,
+		killed: c.killed.Load(),
+	}
+	if x.cpuHit {
+		f.cpuUsed = max(f.cpuUsed, c.limits.CPUTime+time.Nanosecond)
+	}
+	r := &Result{ExitCode: -1, Truncated: c.over.Load()}
+	if p := c.canceled.Load(); p != nil && x.killed {
+		f.canceled, r.cause = true, *p
+	} else if x.killed && !f.output && !f.killed {
+		f.killed = true // with the whole sandbox
+	}
+	if x.exited {
+		r.ExitCode = x.code
+	} else {
+		r.Signal = x.signal
+	}
+	r.Verdict = decideVerdict(f)
+	r.Usage = x.usage()
+	return r
+}

@@ -1,0 +1,486 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/belljar-go/belljar/cgroup"
+	"github.com/belljar-go/belljar/namespace"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"github.com/belljar-go/belljar/seccomp"
+	"golang.org/x/sys/unix"
+)
+
+// engine is a sandbox that stands: the parent's side of what the zygote holds.
+type engine struct {
+	z       *zygoteClient
+	spec    *spec
+	ids     idPlan
+	facts   *hostFacts
+	filter  []byte
+	kills   bool // the filter ends programs for a call
+	box     uint64
+	pid     int
+	tasks   int
+	grouped bool
+	ended   chan struct{} // closed when PID 1 is gone
+	text    string        // the plan, for people
+	report  Report
+}
+
+// newEngine sets a sandbox up. Whatever fails, nothing stays behind.
+func newEngine(s *spec) (*engine, error) {
+	begin := time.Now()
+	e := &engine{spec: s, facts: gatherFacts()}
+	if err := e.compileFilter(); err != nil {
+		return nil, err
+	}
+	var err error
+	if e.ids, err = planIDs(s, e.facts); err != nil {
+		return nil, err
+	}
+	ops, err := s.rootOps(e.facts.root)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := openSources(s, e.facts, &ops)
+	defer sources.close()
+	if err != nil {
+		return nil, err
+	}
+	p := compileInit(s, e.facts, e.ids, ops, sources)
+	files := sources.handles(p.handles)
+	e.lap("compile", &begin)
+	if e.z, err = currentZygote(); err != nil {
+		return nil, err
+	}
+	e.lap("zygote", &begin)
+	if err := e.create(p, files); err != nil {
+		return nil, err
+	}
+	e.lap("create", &begin)
+	e.describe(p)
+	return e, nil
+}
+
+func (e *engine) lap(name string, since *time.Time) {
+	now := time.Now()
+	e.report.Stages = append(e.report.Stages, Stage{Name: name, Duration: now.Sub(*since)})
+	*since = now
+}
+
+// compileFilter turns the policy into bytes, once for all of the sandbox's commands.
+func (e *engine) compileFilter() error {
+	policy := seccomp.Default()
+	if e.spec.policy != nil {
+		policy = *e.spec.policy
+	}
+	prog, err := policy.Compile()
+	if err == nil {
+		e.filter = prog.Bytes()
+		e.kills = killsFor(policy)
+		return nil
+	}
+	if e.spec.mayGiveUp("WithSeccomp") {
+		e.giveUp("WithSeccomp", err)
+		return nil
+	}
+	return &Error{Stage: "seccomp", Op: "compile", Err: err}
+}
+
+func killsFor(p seccomp.Policy) bool {
+	kill := func(a seccomp.Action) bool { return a == seccomp.KillProcess || a == seccomp.Trap }
+	return kill(p.Default) || kill(p.Unknown) || slices.ContainsFunc(p.Rules, func(r seccomp.Rule) bool { return kill(r.Action) })
+}
+
+func (e *engine) giveUp(option string, why error) {
+	e.report.GivenUp = append(e.report.GivenUp, GivenUp{Option: option, Reason: why.Error()})
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
+}
+
+// create sends the plan to the zygote. Limits that may be given up are given up where they cannot be had.
+func (e *engine) create(p *initPlan, files []int) error {
+	limits := e.spec.limits
+	soft := e.softLimits()
+	for {
+		req := wire.CreateRequest{
+			Name:    e.spec.name,
+			Launch:  wire.Launch{Mode: uint8(p.mode), Flags: p.flags, Timeout: launchPatience},
+			IDMap:   p.ids.wire,
+			Group:   &wire.Group{Limits: limits, Required: e.needsGroup(limits)},
+			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
+		}
+		ended := make(chan struct{})
+		a, _, err := e.z.call(request{kind: wire.Create, body: req, plan: p.Plan, files: files})
+		var where *Error
+		if errors.As(err, &where) && where.Stage == "cgroup" && len(soft) > 0 {
+			for _, o := range soft {
+				e.giveUp(o, err)
+				clearLimit(&limits, o)
+			}
+			soft = nil
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		e.box, e.pid, e.tasks, e.grouped, e.ended = a.Box, a.PID, a.Tasks, a.Group, ended
+		e.z.watch(a.Box, ended)
+		e.absorb(a, p)
+		return e.checkAccounts()
+	}
+}
+
+// checkAccounts refuses what only a cgroup's accounts could enforce.
+func (e *engine) checkAccounts() error {
+	if e.grouped || e.spec.run.CPUTime == 0 {
+		return nil
+	}
+	if e.spec.mayGiveUp("WithCPUTime") {
+		e.giveUp("WithCPUTime", errNoAccounts)
+		e.spec.run.CPUTime = 0
+		return nil
+	}
+	_ = e.close()
+	return &Error{Stage: "cgroup", Op: "WithCPUTime", Path: e.spec.run.CPUTime.String(), Err: errNoAccounts}
+}
+
+var errNoAccounts = fmt.Errorf("needs the accounts of a cgroup, and none can be made here: %w", ErrUnsupported)
+
+// limitOptions are the options that a cgroup enforces.
+var limitOptions = []string{"WithMemory", "WithMemoryHigh", "WithSwap", "WithCPUs", "WithCPUWeight", "WithPids"}
+
+func clearLimit(l *cgroup.Limits, option string) {
+	switch option {
+	case "WithMemory":
+		l.Memory, l.Swap, l.OOMGroup = 0, 0, false
+	case "WithMemoryHigh":
+		l.MemoryHigh = 0
+	case "WithSwap":
+		l.Swap = 0
+	case "WithCPUs":
+		l.CPUs = 0
+	case "WithCPUWeight":
+		l.CPUWeight = 0
+	case "WithPids":
+		l.Pids = 0
+	}
+}
+
+func (e *engine) softLimits() []string {
+	var soft []string
+	for _, o := range limitOptions {
+		if e.spec.explicit[o] && e.spec.mayGiveUp(o) {
+			soft = append(soft, o)
+		}
+	}
+	return soft
+}
+
+// needsGroup tells whether the sandbox cannot do without a cgroup: for a limit, or because nothing else could end all of it.
+func (e *engine) needsGroup(l cgroup.Limits) bool {
+	return l.Controllers() != 0 || !e.spec.namespaces.Has(namespace.PID)
+}
+
+// absorb takes over what the zygote has to say about the sandbox.
+func (e *engine) absorb(a *wire.Answer, p *initPlan) {
+	for _, t := range a.Times {
+		e.report.Stages = append(e.report.Stages, Stage{Name: "zygote: " + t.Name, Duration: t.Took})
+	}
+	e.report.Notes = append(e.report.Notes, a.Notes...)
+	if p.ids.note != "" {
+		e.report.Notes = append(e.report.Notes, p.ids.note)
+	}
+	for _, m := range p.mapped {
+		if int(m.result) < len(a.Regs) && a.Regs[m.result] < 0 {
+			e.report.Notes = append(e.report.Notes, fmt.Sprintf("%s: its file system cannot map ids (%v): files belong to nobody inside, and only what everybody may read can be read",
+				quotePath(m.path), plan.ErrnoName(syscall.Errno(-a.Regs[m.result]))))
+		}
+	}
+}
+
+// describe fills the report.
+func (e *engine) describe(p *initPlan) {
+	s := e.spec
+	add := func(format string, args ...any) {
+		e.report.Enforced = append(e.report.Enforced, fmt.Sprintf(format, args...))
+	}
+	add("namespaces: %v", s.namespaces)
+	add("%s", p.ids.summary)
+	if s.namespaces.Has(namespace.Mount) {
+		root := "default, read-only"
+		if s.rootfsDir != "" {
+			root = quotePath(s.rootfsDir) + ", read-only"
+		}
+		add("root: %s", root)
+	}
+	add("uid %d, gid %d, %d capabilities, no_new_privs", s.uid, s.gid, len(s.caps))
+	if len(e.filter) > 0 {
+		add("seccomp: filter of %d instructions", len(e.filter)/8)
+	}
+	if e.grouped {
+		add("cgroup: every command in a group of its own")
+	} else {
+		e.report.Notes = append(e.report.Notes, "commands have no cgroup: leftovers of a command end with the last command that runs beside it")
+	}
+	for _, l := range limitLines(s) {
+		add("%s", l)
+	}
+	e.text = p.String()
+}
+
+func limitLines(s *spec) []string {
+	var lines []string
+	l := s.limits
+	for _, v := range []struct {
+		name string
+		n    int64
+	}{{"memory", l.Memory}, {"memory high", l.MemoryHigh}, {"output", s.run.Output}} {
+		if v.n > 0 {
+			lines = append(lines, v.name+": "+FormatSize(v.n))
+		}
+	}
+	if l.CPUs > 0 {
+		lines = append(lines, fmt.Sprintf("cpus: %g", l.CPUs))
+	}
+	if l.Pids > 0 {
+		lines = append(lines, fmt.Sprintf("pids: %d", l.Pids))
+	}
+	if s.run.CPUTime > 0 {
+		lines = append(lines, "cpu time: "+s.run.CPUTime.String())
+	}
+	if s.run.WallTime > 0 {
+		lines = append(lines, "wall time: "+s.run.WallTime.String())
+	}
+	return lines
+}
+
+// process is a command that runs.
+type process struct {
+	e    *engine
+	id   uint64
+	pid  int
+	exit chan *wire.Exit
+}
+
+// start runs a command; files are its descriptors 0, 1, 2, …, and stay the caller's. It returns when the program has been
+// executed, could not be, or ctx is done, in which case the command is killed.
+func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (*process, error) {
+	fds := make([]int, len(files))
+	for i, f := range files {
+		fds[i] = int(f.Fd())
+	}
+	c.files = len(files)
+	p := compileCommand(e.spec, e.ids, e.facts.lastCap, e.tasks, e.filter, c)
+	if len(p.attempts) == 0 {
+		return nil, &Error{Stage: "exec", Op: "execve", Path: c.path, Err: unix.ENOENT}
+	}
+	timeout := c.limits.WallTime
+	if timeout == 0 {
+		timeout = launchPatience
+	}
+	req := wire.StartRequest{
+		Box: e.box, Launch: wire.Launch{Mode: uint8(p.mode), Timeout: timeout},
+		Limits: e.leafLimits(c.limits), CPU: c.limits.CPUTime, Wall: c.limits.WallTime, Keep: c.keep,
+	}
+	exit := make(chan *wire.Exit, 1)
+	id, reply, err := e.z.begin(request{kind: wire.Start, body: req, plan: p.Plan, files: fds, exit: exit})
+	if err != nil {
+		return nil, err
+	}
+	m, err := e.awaitStart(ctx, id, reply)
+	if err != nil {
+		return nil, err
+	}
+	a, _, err := e.z.answer(m, p.Plan)
+	if err != nil {
+		e.z.forget(id)
+		return nil, execError(p, c, a, err)
+	}
+	return &process{e: e, id: id, pid: a.PID, exit: exit}, nil
+}
+
+// awaitStart waits for the exec. A launch that neither succeeds nor dies when the context is done is left to the zygote.
+func (e *engine) awaitStart(ctx context.Context, id uint64, reply <-chan *wire.Message) (*wire.Message, error) {
+	select {
+	case m := <-reply:
+		return m, nil
+	case <-ctx.Done():
+	}
+	e.kill(id)
+	select {
+	case m := <-reply:
+		return m, nil
+	case <-time.After(time.Second):
+		e.z.forget(id)
+		return nil, &Error{Stage: "exec", Op: "launch", Err: ctx.Err()}
+	}
+}
+
+// leafLimits are the limits of a command's own group. They repeat the sandbox's, so that the kernel counts what a command runs into for
+// the command.
+func (e *engine) leafLimits(l Limits) cgroup.Limits {
+	if !e.grouped {
+		return cgroup.Limits{}
+	}
+	limits := cgroup.Limits{Memory: l.Memory, Pids: l.Pids, OOMGroup: l.Memory > 0}
+	if l.Memory > 0 {
+		limits.Swap = e.spec.limits.Swap
+	}
+	return limits
+}
+
+// execError is the error of a command that could not be started. Of several places where it was looked for, one
+// where it may not be executed says more than one where it is not (execvp(3)).
+func execError(p *commandPlan, c *commandSpec, a *wire.Answer, err error) error {
+	if a == nil || a.Error == nil || !a.Error.HasStep || a.Error.Step < p.Exec {
+		return err
+	}
+	errno := a.Error.Errno
+	regs := a.Error.Regs
+	for _, s := range p.Child[p.Exec:] {
+		if s.Out != plan.None && int(s.Out) < len(regs) && regs[s.Out] == -int64(unix.EACCES) {
+			errno = unix.EACCES
+		}
+	}
+	return &Error{Stage: "exec", Op: "execve", Path: c.path, Err: errno}
+}
+
+// wait returns how the command ended.
+func (p *process) wait() (*exitFacts, error) {
+	x, ok := <-p.exit
+	if !ok {
+		return nil, &Error{Stage: "wait", Op: "receive", Err: p.e.z.why}
+	}
+	ws := syscall.WaitStatus(x.Status)
+	f := &exitFacts{
+		exited: ws.Exited(), code: ws.ExitStatus(), wall: x.Wall, user: x.User, system: x.System, maxRSS: x.MaxRSS,
+		counted: x.HasStats, stats: x.Stats, cpuHit: x.CPUHit, wallHit: x.WallHit, killed: x.Killed,
+	}
+	switch {
+	case x.Lost:
+		f.exited, f.signal = false, unix.SIGKILL
+	case ws.Signaled():
+		f.signal = ws.Signal()
+	}
+	return f, nil
+}
+
+func (p *process) kill() { p.e.kill(p.id) }
+
+func (e *engine) kill(id uint64) {
+	_, _, _ = e.z.call(request{kind: wire.Signal, body: wire.SignalRequest{Command: id, All: true}})
+}
+
+func (p *process) signal(sig syscall.Signal) error {
+	_, _, err := p.e.z.call(request{kind: wire.Signal, body: wire.SignalRequest{Command: p.id, Signal: int(sig)}})
+	if err != nil && strings.Contains(err.Error(), os.ErrProcessDone.Error()) {
+		return os.ErrProcessDone
+	}
+	return err
+}
+
+func (p *process) stats() (Stats, error) {
+	return p.e.statsOf(wire.BoxRequest{Command: p.id})
+}
+
+func (e *engine) stats() (Stats, error) { return e.statsOf(wire.BoxRequest{Box: e.box}) }
+
+func (e *engine) statsOf(req wire.BoxRequest) (Stats, error) {
+	a, _, err := e.z.call(request{kind: wire.Stats, body: req})
+	if err != nil {
+		return Stats{}, err
+	}
+	if a.Stats == nil {
+		return Stats{}, &Error{Stage: "cgroup", Op: "stats", Err: ErrUnsupported}
+	}
+	return *a.Stats, nil
+}
+
+func (e *engine) freeze(frozen bool) error {
+	_, _, err := e.z.call(request{kind: wire.Freeze, body: wire.FreezeRequest{Box: e.box, Frozen: frozen}})
+	return err
+}
+
+// close ends everything inside and gives it back.
+func (e *engine) close() error {
+	e.z.unwatch(e.box)
+	_, _, err := e.z.call(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
+	if errors.Is(err, ErrClosed) {
+		err = nil // the zygote is gone, and everything with it
+	}
+	return err
+}
+
+// open opens a file inside. It never blocks on what the path names, and never leaves the sandbox's root.
+func (e *engine) open(path string, flags int, perm uint32) (*os.File, error) {
+	p := compileOpen(e.spec, e.ids, path, uint64(flags), perm)
+	files, err := e.do(p)
+	if err != nil {
+		return nil, err
+	}
+	return files[0], nil
+}
+
+// terminal opens a terminal of the sandbox's own devpts.
+func (e *engine) terminal(size WindowSize) (control, end *os.File, err error) {
+	files, err := e.do(compileTerminal(e.spec, e.ids, size))
+	if err != nil {
+		return nil, nil, err
+	}
+	return files[0], files[1], nil
+}
+
+func (e *engine) do(p *plan.Plan) ([]*os.File, error) {
+	req := struct {
+		wire.BoxRequest
+		Launch wire.Launch
+	}{wire.BoxRequest{Box: e.box}, wire.Launch{Timeout: launchPatience}}
+	_, fds, err := e.z.call(request{kind: wire.Do, body: req, plan: p})
+	if err != nil {
+		return nil, err
+	}
+	if len(fds) != len(p.Outputs) {
+		closeAll(fds)
+		return nil, &Error{Stage: "files", Op: "receive", Err: wire.ErrProtocol}
+	}
+	files := make([]*os.File, len(fds))
+	for i, fd := range fds {
+		files[i] = os.NewFile(uintptr(fd), "sandbox file")
+	}
+	return files, nil
+}
+
+// watch closes ended when the sandbox's PID 1 goes without having been asked to.
+func (c *zygoteClient) watch(box uint64, ended chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone || c.early[box] {
+		delete(c.early, box)
+		close(ended)
+		return
+	}
+	c.ends[box] = ended
+}
+
+// unwatch closes the channel that watch was given, if nothing has yet.
+func (c *zygoteClient) unwatch(box uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ch, ok := c.ends[box]; ok {
+		delete(c.ends, box)
+		close(ch)
+	}
+}

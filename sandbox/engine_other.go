@@ -1,0 +1,60 @@
+//go:build !linux
+
+package sandbox
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// Sandboxes are Linux's: elsewhere programs that use them compile, and New says ErrUnsupported.
+
+type engine struct {
+	spec    *spec
+	pid     int
+	grouped bool
+	kills   bool
+	ended   chan struct{}
+	text    string
+	report  Report
+}
+
+type commandSpec struct {
+	path   string
+	args   []string
+	env    []string
+	dir    string
+	tty    bool
+	limits Limits
+	keep   bool
+}
+
+type process struct {
+	e   *engine
+	pid int
+}
+
+var (
+	errNotHere    = &Error{Stage: "sandbox", Op: "new", Err: ErrUnsupported}
+	errNoAccounts = errNotHere
+)
+
+func prepare() error                    { return errNotHere }
+func newEngine(*spec) (*engine, error)  { return nil, errNotHere }
+func resize(*os.File, WindowSize) error { return errNotHere }
+
+func (*engine) close() error          { return errNotHere }
+func (*engine) freeze(bool) error     { return errNotHere }
+func (*engine) stats() (Stats, error) { return Stats{}, errNotHere }
+func (*engine) start(context.Context, *commandSpec, []*os.File) (*process, error) {
+	return nil, errNotHere
+}
+func (*engine) terminal(WindowSize) (control, end *os.File, err error) { return nil, nil, errNotHere }
+func (*engine) readFile(string) (fs.File, error)                       { return nil, errNotHere }
+func (*engine) writeFile(string, []byte, fs.FileMode) error            { return errNotHere }
+func (*process) kill()                                                 {}
+func (*process) signal(syscall.Signal) error                           { return errNotHere }
+func (*process) stats() (Stats, error)                                 { return Stats{}, errNotHere }
+func (*process) wait() (*exitFacts, error)                             { return nil, errNotHere }

@@ -1,0 +1,260 @@
+//go:build linux
+
+package wire
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	version   = 1
+	headSize  = 20
+	maxPacket = 64 << 10
+	maxLong   = 128 << 20
+	// MaxFiles is how many descriptors fit a message: SCM_MAX_FD of <net/scm.h>, less one for a long message's memfd.
+	MaxFiles = 252
+
+	flagLong = 1 << 0
+)
+
+// ErrProtocol says that the other side sent something that is no message.
+var ErrProtocol = errors.New("wire: malformed message")
+
+// Message is one packet as it arrives. The receiver owns Files.
+type Message struct {
+	Kind  Kind
+	ID    uint64
+	JSON  []byte
+	Raw   []byte // binary part
+	Files []int
+}
+
+// Decode unpacks the JSON part.
+func (m *Message) Decode(v any) error {
+	if err := json.Unmarshal(m.JSON, v); err != nil {
+		return fmt.Errorf("%w: %v", ErrProtocol, err)
+	}
+	return nil
+}
+
+// CloseFiles closes what came along.
+func (m *Message) CloseFiles() {
+	for _, fd := range m.Files {
+		_ = unix.Close(fd)
+	}
+	m.Files = nil
+}
+
+// Conn is one end of the socket. Send may be called from many goroutines, Receive from one.
+type Conn struct {
+	file *os.File
+	raw  syscall.RawConn
+	buf  []byte
+	once sync.Once
+}
+
+// NewConn takes over fd, a SOCK_SEQPACKET socket.
+func NewConn(fd int) (*Conn, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	// More than the default, so that a burst of requests does not wait for the reader; bounded by net.core.wmem_max.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
+	f := os.NewFile(uintptr(fd), "belljar-wire")
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{file: f, raw: raw, buf: make([]byte, maxPacket+headSize)}, nil
+}
+
+// Pair returns two connected ends.
+func Pair() (a, b int, err error) {
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, -1, os.NewSyscallError("socketpair", err)
+	}
+	return p[0], p[1], nil
+}
+
+// Close ends the connection; the other side sees end of file.
+func (c *Conn) Close() error {
+	err := error(nil)
+	c.once.Do(func() { err = c.file.Close() })
+	return err
+}
+
+// Send sends one message; files stay the caller's. It blocks while the other side does not read.
+func (c *Conn) Send(kind Kind, id uint64, v any, raw []byte, files []int) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(files) > MaxFiles {
+		return fmt.Errorf("%d descriptors in one message, at most %d: %w", len(files), MaxFiles, unix.E2BIG)
+	}
+	if len(body)+len(raw) > maxLong {
+		return fmt.Errorf("message of %d bytes: %w", len(body)+len(raw), unix.E2BIG)
+	}
+	head := make([]byte, headSize, headSize+min(len(body)+len(raw), maxPacket))
+	head[0], head[1] = version, byte(kind)
+	binary.LittleEndian.PutUint32(head[4:], uint32(len(body)))
+	binary.LittleEndian.PutUint32(head[8:], uint32(len(raw)))
+	binary.LittleEndian.PutUint64(head[12:], id)
+	if len(body)+len(raw) > maxPacket {
+		head[2] = flagLong
+		fd, err := longBody(body, raw)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return c.send(head, append([]int{fd}, files...))
+	}
+	return c.send(append(append(head, body...), raw...), files)
+}
+
+func (c *Conn) send(packet []byte, files []int) error {
+	var oob []byte
+	if len(files) > 0 {
+		oob = unix.UnixRights(files...)
+	}
+	var err error
+	werr := c.raw.Write(func(fd uintptr) bool {
+		for {
+			_, err = unix.SendmsgN(int(fd), packet, oob, nil, unix.MSG_NOSIGNAL)
+			if err != unix.EINTR {
+				return err != unix.EAGAIN
+			}
+		}
+	})
+	if werr != nil {
+		return werr
+	}
+	return os.NewSyscallError("sendmsg", err)
+}
+
+// Receive returns the next message; io.EOF when the other side is gone.
+func (c *Conn) Receive() (*Message, error) {
+	oob := make([]byte, unix.CmsgSpace((MaxFiles+1)*4))
+	var n, oobn, flags int
+	var err error
+	rerr := c.raw.Read(func(fd uintptr) bool {
+		for {
+			n, oobn, flags, _, err = unix.Recvmsg(int(fd), c.buf, oob, unix.MSG_CMSG_CLOEXEC)
+			if err != unix.EINTR {
+				return err != unix.EAGAIN
+			}
+		}
+	})
+	switch {
+	case rerr != nil:
+		return nil, rerr
+	case err == unix.ECONNRESET:
+		return nil, io.EOF
+	case err != nil:
+		return nil, os.NewSyscallError("recvmsg", err)
+	case n == 0:
+		return nil, io.EOF
+	}
+	m := &Message{Files: rights(oob[:oobn])}
+	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+		m.CloseFiles()
+		return nil, ErrProtocol
+	}
+	if err := m.parse(c.buf[:n]); err != nil {
+		m.CloseFiles()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Message) parse(p []byte) error {
+	if len(p) < headSize || p[0] != version {
+		return ErrProtocol
+	}
+	m.Kind = Kind(p[1])
+	nj, nr := int(binary.LittleEndian.Uint32(p[4:])), int(binary.LittleEndian.Uint32(p[8:]))
+	m.ID = binary.LittleEndian.Uint64(p[12:])
+	if nj > maxLong || nr > maxLong {
+		return ErrProtocol
+	}
+	body := append([]byte(nil), p[headSize:]...)
+	if p[2]&flagLong != 0 {
+		if len(m.Files) == 0 || len(body) != 0 {
+			return ErrProtocol
+		}
+		long, err := readLong(m.Files[0], nj+nr)
+		_ = unix.Close(m.Files[0])
+		m.Files = m.Files[1:]
+		if err != nil {
+			return err
+		}
+		body = long
+	}
+	if len(body) != nj+nr {
+		return ErrProtocol
+	}
+	m.JSON, m.Raw = body[:nj:nj], body[nj:]
+	return nil
+}
+
+func rights(oob []byte) []int {
+	var fds []int
+	list, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for i := range list {
+		if got, err := unix.ParseUnixRights(&list[i]); err == nil {
+			fds = append(fds, got...)
+		}
+	}
+	return fds
+}
+
+func longBody(parts ...[]byte) (int, error) {
+	fd, err := unix.MemfdCreate("belljar-message", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return -1, os.NewSyscallError("memfd_create", err)
+	}
+	for _, p := range parts {
+		for len(p) > 0 {
+			n, err := unix.Write(fd, p)
+			if err != nil && err != unix.EINTR {
+				_ = unix.Close(fd)
+				return -1, os.NewSyscallError("write", err)
+			}
+			p = p[max(n, 0):]
+		}
+	}
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	return fd, nil
+}
+
+func readLong(fd, n int) ([]byte, error) {
+	b := make([]byte, n)
+	for done := 0; done < n; {
+		k, err := unix.Pread(fd, b[done:], int64(done))
+		if err != nil && err != unix.EINTR {
+			return nil, os.NewSyscallError("pread", err)
+		}
+		if k == 0 && err == nil {
+			return nil, ErrProtocol
+		}
+		done += max(k, 0)
+	}
+	return b, nil
+}

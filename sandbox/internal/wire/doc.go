@@ -1,0 +1,23 @@
+// Package wire is the one protocol between a host program and its zygote.
+//
+// It runs over a SOCK_SEQPACKET socket pair, so messages keep their bounds and end of file is the other side's death. A
+// message has a fixed head (version, kind, request number), a JSON part and a binary part (an encoded plan), and may carry
+// descriptors. A message too long for one packet travels in a sealed memfd.
+//
+//	host program                          zygote                              sandbox
+//	     | ---- Create(plan, fds) -------> |                                     |
+//	     |                                 | mkdir cgroup, clone3 -------------> | PID 1 walks, waits
+//	     |                                 | id maps, idmapped trees, go ------> | walks on, execs pause
+//	     | <--- Reply(pid) --------------- |                                     |
+//	     | ---- Start(plan, stdio) ------> |                                     |
+//	     |                                 | mkdir leaf, clone3 ---> joins ----> | clone3: walks, execs the program
+//	     | <--- Reply(pid) --------------- |                                     |
+//	     |                                 | <--------------------------------- | ends
+//	     |                                 | kills leftovers, reads accounts, rmdir leaf
+//	     | <--- Exited(status, stats) ---- |                                     |
+//	     | ---- CloseBox ----------------> | kills PID 1 and with it everything  |
+//	     | <--- Reply -------------------- |                                     |
+//
+// Every request is answered by exactly one Reply with its number; a Start that succeeded is followed by exactly one Exited. Requests are
+// independent: a slow one delays no other. No process that runs a job holds either end of the socket.
+package wire

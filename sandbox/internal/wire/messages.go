@@ -1,0 +1,159 @@
+package wire
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/belljar-go/belljar/cgroup"
+)
+
+// Kind is the type of a message.
+type Kind uint8
+
+// Requests of the host program, then what the zygote says.
+const (
+	Create   Kind = iota + 1 // CreateRequest + plan; answered when PID 1 stands
+	Start                    // StartRequest + plan; answered when the program is executed
+	Do                       // BoxRequest + plan without execve; its outputs come back as descriptors
+	Signal                   // SignalRequest
+	Freeze                   // FreezeRequest
+	Stats                    // BoxRequest or CommandRequest
+	KillAll                  // BoxRequest: ends every command, PID 1 stays
+	CloseBox                 // BoxRequest: ends everything and gives it back
+	Reply                    // Answer
+	Exited                   // Exit, with the number of its Start
+	BoxEnded                 // Ended: PID 1 is gone without having been asked to
+	Ready                    // Hello: the zygote's first word
+)
+
+// Hello tells the host program about the zygote.
+type Hello struct {
+	PID int
+}
+
+// Launch is how a plan is launched.
+type Launch struct {
+	Mode    uint8  // launch.Mode
+	Flags   uint64 // clone flags
+	Timeout time.Duration
+}
+
+// IDMap says how the new user namespace is mapped.
+type IDMap struct {
+	// Count ids from 0 are mapped to a range of the host that nobody else has, chosen by the zygote.
+	Count uint32
+	// UIDs and GIDs are the texts of uid_map and gid_map where Count is 0.
+	UIDs, GIDs string
+	// DenySetgroups is required where the writer has no privilege (user_namespaces(7)).
+	DenySetgroups bool
+	// Helper writes the maps through newuidmap(1) and newgidmap(1).
+	Helper bool
+	// Namespace is the register that receives the user namespace's descriptor; negative: not wanted.
+	Namespace int32
+}
+
+// Group asks for a cgroup.
+type Group struct {
+	Limits cgroup.Limits
+	// Required: the sandbox cannot do without. Otherwise its lack is only noted.
+	Required bool
+	// Fail, for tests, makes the n-th operation (from 1) fail with Errno.
+	Fail  int
+	Errno syscall.Errno
+}
+
+// CreateRequest makes a sandbox. The plan's first two inputs are PID 1's program and its lifeline.
+type CreateRequest struct {
+	Name   string
+	Launch Launch
+	IDMap  *IDMap
+	Group  *Group
+	// OwnPIDs: the sandbox has a PID namespace, so PID 1's end is everybody's end.
+	OwnPIDs bool
+}
+
+// StartRequest starts a command. The plan's inputs are PID 1's descriptor, one `tasks` file for each of Answer.Tasks,
+// then the files of the message.
+type StartRequest struct {
+	Box    uint64
+	Name   string
+	Launch Launch
+	Limits cgroup.Limits // of the command's own leaf
+	CPU    time.Duration // 0: none
+	Wall   time.Duration // 0: none
+	Keep   bool          // its leftovers may stay
+}
+
+// BoxRequest is about a sandbox.
+type BoxRequest struct {
+	Box uint64
+	// Command is set where a request is about one command of it.
+	Command uint64
+}
+
+// SignalRequest sends a signal to a command's first process, or kills all of the command.
+type SignalRequest struct {
+	Command uint64
+	Signal  int
+	All     bool
+}
+
+// FreezeRequest stops or resumes all commands of a sandbox.
+type FreezeRequest struct {
+	Box    uint64
+	Frozen bool
+}
+
+// Answer is the reply to a request.
+type Answer struct {
+	Box   uint64        `json:",omitempty"`
+	PID   int           `json:",omitempty"`
+	Tasks int           `json:",omitempty"` // v1 hierarchies that a command enters by itself
+	Group bool          `json:",omitempty"` // commands have a cgroup
+	Regs  []int64       `json:",omitempty"`
+	Stats *cgroup.Stats `json:",omitempty"`
+	Notes []string      `json:",omitempty"`
+	Times []Time        `json:",omitempty"`
+	Error *Error        `json:",omitempty"`
+	// IDBase is the first host id of the sandbox's range.
+	IDBase uint32 `json:",omitempty"`
+}
+
+// Time is how long a part of a request took.
+type Time struct {
+	Name string
+	Took time.Duration
+}
+
+// Error is an error that crossed the socket.
+type Error struct {
+	Stage, Op, Path string
+	Errno           syscall.Errno
+	Text            string // where there is no errno, or more to say than it
+	Step            int    // index of the plan's step, see plan.Plan.Step
+	HasStep         bool
+	Regs            []int64 // of the plan's launch
+	Unsupported     bool
+}
+
+// Exit is how a command ended.
+type Exit struct {
+	Status   uint32 // as of wait(2)
+	Wall     time.Duration
+	User     time.Duration // of the first process and the children it waited for
+	System   time.Duration
+	MaxRSS   int64 // bytes, of the largest single process
+	HasStats bool
+	Stats    cgroup.Stats // of its leaf
+	CPUHit   bool
+	WallHit  bool
+	Killed   bool // by request
+	Lost     bool // not even SIGKILL ended it: it waits for a file system that does not answer
+	Leftover bool // something of it was still alive and has been killed
+}
+
+// Ended says that a sandbox's PID 1 is gone.
+type Ended struct {
+	Box    uint64
+	Status uint32
+}

@@ -1,0 +1,320 @@
+//go:build linux
+
+package zygote
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/belljar-go/belljar/cgroup"
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// endPatience is how long a killed process may take to die before it counts as lost in the kernel.
+const endPatience = 3 * time.Second
+
+// box is a standing sandbox.
+type box struct {
+	id       uint64
+	pidfd    int      // of PID 1, for setns; closed by end
+	init     *process // PID 1
+	lifeline int      // its write end; PID 1 ends when it is closed
+	group    *cgroup.Manager
+	ids      *idRange
+	ownPIDs  bool
+	oomGroup bool
+	userNS   bool
+
+	mu       sync.Mutex
+	closing  bool
+	frozen   bool
+	commands map[uint64]*command
+	kept     []*cgroup.Leaf // of commands whose leftovers may stay
+	starting sync.WaitGroup // launches under way
+	running  sync.WaitGroup // commands not yet reported
+	gone     chan struct{}  // closed when PID 1 has been reaped
+	ended    sync.Once
+	endErr   error
+	closed   chan struct{}
+	leafSeq  atomic.Uint64
+}
+
+func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
+	var req wire.CreateRequest
+	if err := m.Decode(&req); err != nil {
+		return nil, err
+	}
+	p, err := plan.Decode(m.Raw)
+	if err != nil {
+		return nil, err
+	}
+	b := &box{
+		id: z.lastBox.Add(1), pidfd: -1, lifeline: -1, ownPIDs: req.OwnPIDs, userNS: req.IDMap != nil,
+		commands: map[uint64]*command{}, gone: make(chan struct{}), closed: make(chan struct{}),
+	}
+	a := &wire.Answer{Box: b.id}
+	watch := stopwatch{a: a, last: time.Now()}
+	defer func() {
+		if err != nil {
+			b.dismantle()
+		}
+	}()
+	if req.Group != nil {
+		b.oomGroup = req.Group.Limits.OOMGroup
+		if b.group, err = z.groups.make(boxName(b.id, req.Name), req.Group, a); err != nil {
+			return a, err
+		}
+		a.Tasks = countTasks(b.group)
+		watch.lap("cgroup")
+	}
+	if err := b.launch(z, &req, p, m.Files, a); err != nil {
+		return a, err
+	}
+	watch.lap("launch")
+	a.Group = b.group != nil
+	z.mu.Lock()
+	z.boxes[b.id] = b
+	z.mu.Unlock()
+	go z.watch(b)
+	return a, nil
+}
+
+// launch starts PID 1.
+func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []int, a *wire.Answer) error {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return os.NewSyscallError("pipe2", err)
+	}
+	defer unix.Close(pipe[0])
+	b.lifeline = pipe[1]
+	r := &launch.Request{
+		Plan: p, Files: append([]int{z.image, pipe[0]}, files...), Mode: launch.Mode(req.Launch.Mode),
+		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout),
+	}
+	// What the steps of Plan.Parent open, and the user namespace, serves the launch only.
+	var extra []int
+	defer func() {
+		for _, fd := range extra {
+			_ = unix.Close(fd)
+		}
+	}()
+	r.Started = func(pid int, set func(plan.Reg, int)) error {
+		if req.IDMap == nil {
+			return nil
+		}
+		var err error
+		if b.ids, err = mapIDs(pid, req.IDMap); err != nil {
+			return err
+		}
+		if b.ids != nil {
+			a.IDBase = b.ids.base
+		}
+		if req.IDMap.Namespace >= 0 {
+			fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/user", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return &stageError{"id map", "open", "user namespace", err}
+			}
+			extra = append(extra, fd)
+			set(plan.Reg(req.IDMap.Namespace), fd)
+		}
+		return nil
+	}
+	proc, err := launch.Launch(r)
+	extra = append(extra, parentFiles(p, proc, err)...)
+	if err != nil {
+		return launchError("launch", err)
+	}
+	a.PID = proc.PID
+	b.pidfd, err = unix.FcntlInt(uintptr(proc.PIDFD), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		_ = unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0)
+		_ = unix.Close(proc.PIDFD)
+		return os.NewSyscallError("fcntl", err)
+	}
+	b.init, err = newProcess(proc.PID, proc.PIDFD)
+	return err
+}
+
+// parentFiles lists the descriptors that the zygote's own steps of a plan left in its registers.
+func parentFiles(p *plan.Plan, proc *launch.Process, err error) []int {
+	regs := parentRegs(err)
+	if proc != nil {
+		regs = proc.Regs
+	}
+	if regs == nil {
+		return nil
+	}
+	var fds []int
+	for _, s := range p.Parent {
+		if s.Out != plan.None && regs[s.Out] >= 0 {
+			fds = append(fds, int(regs[s.Out]))
+		}
+	}
+	return fds
+}
+
+func launchError(stage string, err error) error {
+	var step *launch.StepError
+	var own *stageError
+	if errors.As(err, &step) || errors.As(err, &own) {
+		return err
+	}
+	return &stageError{stage, "clone3", "", err}
+}
+
+// watch waits for PID 1.
+func (z *zygote) watch(b *box) {
+	ws, _, _ := b.init.wait(time.Time{})
+	close(b.gone)
+	b.mu.Lock()
+	closing := b.closing
+	b.mu.Unlock()
+	if !closing {
+		_ = z.conn.Send(wire.BoxEnded, 0, wire.Ended{Box: b.id, Status: uint32(ws)}, nil, nil)
+	}
+}
+
+// enter registers a launch into the sandbox; false if it is being closed.
+func (b *box) enter() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closing {
+		return false
+	}
+	b.starting.Add(1)
+	return true
+}
+
+// kill ends everything in the sandbox without waiting for it.
+func (b *box) kill() {
+	b.mu.Lock()
+	b.closing = true
+	b.mu.Unlock()
+	if b.init != nil {
+		_ = b.init.signal(unix.SIGKILL)
+	}
+	if b.group != nil && (!b.ownPIDs || b.frozen) {
+		_ = b.group.Kill(soon())
+	}
+}
+
+// end kills the sandbox and gives back all it holds. It may be called often; each call returns the first one's result.
+func (z *zygote) end(b *box) error {
+	b.ended.Do(func() {
+		b.kill()
+		for _, c := range b.list() {
+			c.kill()
+		}
+		b.starting.Wait()
+		b.kill() // what a launch under way has added meanwhile
+		b.endErr = b.dismantle()
+		z.mu.Lock()
+		delete(z.boxes, b.id)
+		z.mu.Unlock()
+		close(b.closed)
+	})
+	<-b.closed
+	return b.endErr
+}
+
+func (b *box) list() []*command {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := make([]*command, 0, len(b.commands))
+	for _, c := range b.commands {
+		list = append(list, c)
+	}
+	return list
+}
+
+// dismantle waits for the dead and releases what is held.
+func (b *box) dismantle() error {
+	if b.lifeline >= 0 {
+		_ = unix.Close(b.lifeline)
+		b.lifeline = -1
+	}
+	var err error
+	if b.init != nil {
+		select {
+		case <-b.gone:
+			b.running.Wait()
+		case <-time.After(endPatience):
+			err = &stageError{"close", "kill", "sandbox", fmt.Errorf("a process does not die (it waits for a device or a file system that does not answer): %w", unix.EBUSY)}
+		}
+		b.init.close()
+	}
+	if b.pidfd >= 0 {
+		_ = unix.Close(b.pidfd)
+		b.pidfd = -1
+	}
+	for _, l := range b.kept {
+		_ = l.Kill(soon())
+		_ = l.Delete()
+	}
+	if b.group != nil {
+		if e := b.group.Delete(); e != nil && err == nil {
+			err = e
+		}
+	}
+	b.ids.release()
+	return err
+}
+
+func (z *zygote) closeBox(m *wire.Message) error {
+	var req wire.BoxRequest
+	if err := m.Decode(&req); err != nil {
+		return err
+	}
+	b, err := z.box(req.Box)
+	if err != nil {
+		return nil
+	}
+	return z.end(b)
+}
+
+func (z *zygote) freeze(m *wire.Message) error {
+	var req wire.FreezeRequest
+	if err := m.Decode(&req); err != nil {
+		return err
+	}
+	b, err := z.box(req.Box)
+	if err != nil {
+		return err
+	}
+	if b.group == nil {
+		return errNoGroup
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.frozen = req.Frozen
+	if req.Frozen {
+		return b.group.Freeze(soon())
+	}
+	return b.group.Thaw(soon())
+}
+
+// stopwatch notes how long parts of a request take.
+type stopwatch struct {
+	a    *wire.Answer
+	last time.Time
+}
+
+func (s *stopwatch) lap(name string) {
+	now := time.Now()
+	s.a.Times = append(s.a.Times, wire.Time{Name: name, Took: now.Sub(s.last)})
+	s.last = now
+}
+
+func deadline(d time.Duration) time.Time {
+	if d <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(d)
+}

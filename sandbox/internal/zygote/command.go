@@ -1,0 +1,253 @@
+//go:build linux
+
+package zygote
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/belljar-go/belljar/cgroup"
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// command is a program that runs in a sandbox.
+type command struct {
+	id      uint64
+	box     *box
+	req     wire.StartRequest
+	leaf    *cgroup.Leaf
+	proc    *process
+	started time.Time
+	stop    chan struct{} // closed when somebody asks for its end
+	once    sync.Once
+	killed  atomic.Bool // by request
+	settled chan struct{}
+
+	mu     sync.Mutex
+	launch int // pidfd while the launch is under way
+}
+
+func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
+	c := &command{id: m.ID, stop: make(chan struct{}), settled: make(chan struct{}), launch: -1}
+	if err := m.Decode(&c.req); err != nil {
+		return nil, err
+	}
+	p, err := plan.Decode(m.Raw)
+	if err != nil {
+		return nil, err
+	}
+	if c.box, err = z.box(c.req.Box); err != nil {
+		return nil, err
+	}
+	if !c.box.enter() {
+		return nil, errGone
+	}
+	z.register(c)
+	defer func() {
+		c.box.starting.Done()
+		if err != nil {
+			c.discard()
+			z.unregister(c)
+		}
+	}()
+	if c.box.group != nil {
+		if err := c.newLeaf(); err != nil {
+			return nil, err
+		}
+	}
+	proc, err := c.run(p, m.Files)
+	if err != nil {
+		return nil, err
+	}
+	if c.proc, err = newProcess(proc.PID, proc.PIDFD); err != nil {
+		_ = unix.Kill(proc.PID, unix.SIGKILL)
+		return nil, err
+	}
+	return &wire.Answer{PID: proc.PID}, nil
+}
+
+func (c *command) newLeaf() (err error) {
+	if c.leaf, err = c.box.group.NewLeaf(leafName(c.box.leafSeq.Add(1)), c.req.Limits); err != nil {
+		return err
+	}
+	return nil
+}
+
+// run launches the program. A launch whose time is up, or which is killed, ends with an error.
+func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
+	r := &launch.Request{
+		Plan: p, Files: []int{c.box.pidfd}, Mode: launch.Mode(c.req.Launch.Mode), Flags: c.req.Launch.Flags, Cgroup: -1,
+		Until: deadline(c.req.Launch.Timeout), Running: c.launching,
+	}
+	if c.leaf != nil {
+		r.Cgroup = c.leaf.FD()
+		r.Files = append(r.Files, c.leaf.TasksFDs()...)
+	}
+	r.Files = append(r.Files, files...)
+	c.started = time.Now()
+	proc, err := launch.Launch(r)
+	c.mu.Lock()
+	if c.launch >= 0 {
+		_ = unix.Close(c.launch)
+		c.launch = -1
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return nil, launchError("launch", err)
+	}
+	return proc, nil
+}
+
+// launching keeps a descriptor of the new process so that kill can reach it before its exec.
+func (c *command) launching(pidfd int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fd, err := unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	c.launch = fd
+	if c.killed.Load() {
+		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	}
+}
+
+// kill asks for the command's end.
+func (c *command) kill() {
+	c.killed.Store(true)
+	c.once.Do(func() { close(c.stop) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.launch >= 0 {
+		_ = unix.PidfdSendSignal(c.launch, unix.SIGKILL, nil, 0)
+	}
+}
+
+// discard removes what a command that could not start has left.
+func (c *command) discard() {
+	if c.leaf != nil {
+		_ = c.leaf.Kill(time.Now().Add(time.Second))
+		_ = c.leaf.Delete()
+	}
+}
+
+func (z *zygote) register(c *command) {
+	c.box.mu.Lock()
+	c.box.commands[c.id] = c
+	c.box.running.Add(1)
+	c.box.mu.Unlock()
+	z.mu.Lock()
+	z.commands[c.id] = c
+	z.mu.Unlock()
+}
+
+func (z *zygote) unregister(c *command) {
+	z.mu.Lock()
+	delete(z.commands, c.id)
+	z.mu.Unlock()
+	c.box.mu.Lock()
+	delete(c.box.commands, c.id)
+	c.box.running.Done()
+	c.box.mu.Unlock()
+}
+
+// afterStart supervises a command once the host program knows that it runs.
+func (z *zygote) afterStart(id uint64, err error) {
+	if err != nil {
+		return
+	}
+	z.mu.Lock()
+	c := z.commands[id]
+	z.mu.Unlock()
+	if c == nil {
+		return
+	}
+	exit := c.supervise()
+	c.settle(exit)
+	_ = z.conn.Send(wire.Exited, id, exit, nil, nil)
+	z.unregister(c)
+}
+
+// find returns a command that has not been reported as ended.
+func (z *zygote) find(id uint64) (*command, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	c := z.commands[id]
+	if c == nil {
+		return nil, os.ErrProcessDone
+	}
+	return c, nil
+}
+
+func (z *zygote) signal(m *wire.Message) error {
+	var req wire.SignalRequest
+	if err := m.Decode(&req); err != nil {
+		return err
+	}
+	c, err := z.find(req.Command)
+	if err != nil {
+		return err
+	}
+	if req.All {
+		c.kill()
+		return nil
+	}
+	if c.proc == nil {
+		return os.ErrProcessDone
+	}
+	if err := c.proc.signal(unix.Signal(req.Signal)); err != nil {
+		if errors.Is(err, unix.ESRCH) {
+			return os.ErrProcessDone
+		}
+		return &stageError{"signal", "pidfd_send_signal", "command", err}
+	}
+	return nil
+}
+
+func (z *zygote) killAll(m *wire.Message) error {
+	var req wire.BoxRequest
+	if err := m.Decode(&req); err != nil {
+		return err
+	}
+	b, err := z.box(req.Box)
+	if err != nil {
+		return err
+	}
+	for _, c := range b.list() {
+		c.kill()
+	}
+	return nil
+}
+
+func (z *zygote) stats(m *wire.Message) (*wire.Answer, error) {
+	var req wire.BoxRequest
+	if err := m.Decode(&req); err != nil {
+		return nil, err
+	}
+	if req.Command != 0 {
+		c, err := z.find(req.Command)
+		if err != nil {
+			return nil, err
+		}
+		if c.leaf == nil {
+			return nil, errNoGroup
+		}
+		s, err := c.leaf.Stats()
+		return &wire.Answer{Stats: &s}, err
+	}
+	b, err := z.box(req.Box)
+	if err != nil {
+		return nil, err
+	}
+	if b.group == nil {
+		return nil, errNoGroup
+	}
+	s, err := b.group.Stats()
+	return &wire.Answer{Stats: &s}, err
+}

@@ -1,0 +1,133 @@
+//go:build linux
+
+package zygote
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/belljar-go/belljar/cgroup"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+)
+
+// cpus is how many CPUs a job can use at once.
+var cpus = runtime.NumCPU()
+
+// groups makes the cgroups of sandboxes below one of this process's own, which is made with the first.
+type groups struct {
+	mu    sync.Mutex
+	owner *cgroup.Owner
+}
+
+// parent returns where sandboxes' groups are made.
+func (g *groups) parent(need cgroup.Controllers) (cgroup.Parent, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.owner != nil {
+		return g.owner.Parent(), nil
+	}
+	h, err := cgroup.Detect()
+	if err != nil {
+		return cgroup.Parent{}, err
+	}
+	base, err := h.Base(need)
+	if err != nil {
+		return cgroup.Parent{}, err
+	}
+	// What programs that are gone have left is removed before something is added to it.
+	_, _ = cgroup.SweepBase(base)
+	owner, err := cgroup.NewOwner(base, os.Getpid(), cgroup.Options{})
+	if err != nil {
+		return cgroup.Parent{}, err
+	}
+	g.owner = owner
+	return owner.Parent(), nil
+}
+
+// make makes a sandbox's group. Where there can be none and none is required, that is only noted.
+func (g *groups) make(name string, req *wire.Group, a *wire.Answer) (*cgroup.Manager, error) {
+	parent, err := g.parent(req.Limits.Controllers())
+	if err != nil {
+		return nil, g.without(req, a, err)
+	}
+	m, err := cgroup.NewWith(parent, name, req.Limits, cgroup.Options{Trace: failNth(req)})
+	if err != nil {
+		return nil, g.without(req, a, err)
+	}
+	a.Notes = append(a.Notes, m.Notes()...)
+	if missing := m.Missing(); missing != 0 {
+		a.Notes = append(a.Notes, "cgroup: not available here: "+missing.String())
+	}
+	return m, nil
+}
+
+// countTasks is how many v1 hierarchies a command of the group enters by writing to a tasks file.
+func countTasks(m *cgroup.Manager) int {
+	n := 0
+	if m != nil {
+		for _, d := range m.Describe().Dirs {
+			if d.Version == 1 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (g *groups) without(req *wire.Group, a *wire.Answer, err error) error {
+	if req.Required {
+		return err
+	}
+	a.Notes = append(a.Notes, "no cgroup: "+err.Error())
+	return nil
+}
+
+// failNth makes one operation fail, for tests of the rollback.
+func failNth(req *wire.Group) func(cgroup.Op) error {
+	if req.Fail == 0 {
+		return nil
+	}
+	n := 0
+	return func(op cgroup.Op) error {
+		if n++; n == req.Fail {
+			return &cgroup.Error{Op: op.Call, Path: op.Path, Data: op.Data, Err: req.Errno}
+		}
+		return nil
+	}
+}
+
+func (g *groups) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.owner != nil {
+		_ = g.owner.Close()
+		g.owner = nil
+	}
+}
+
+// boxName is unique within this process.
+func boxName(id uint64, name string) string {
+	if name == "" {
+		return fmt.Sprintf("sandbox-%d", id)
+	}
+	return fmt.Sprintf("sandbox-%d-%s", id, name)
+}
+
+// groupKill says that the kernel kills a single process of the command where memory runs out, and the rest has to be killed here: v1 has no
+// memory.oom.group.
+func (c *command) groupKill() bool {
+	return c.leaf != nil && c.leaf.FD() < 0 && c.box.oomGroup
+}
+
+func (c *command) oomKilled() bool {
+	n, err := c.leaf.OOMKills()
+	return err == nil && n > 0
+}
+
+var errNoGroup = fmt.Errorf("the sandbox has no cgroup: %w", errors.ErrUnsupported)
+
+func soon() time.Time { return time.Now().Add(endPatience) }

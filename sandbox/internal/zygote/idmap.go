@@ -1,0 +1,98 @@
+//go:build linux
+
+package zygote
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// mapIDs writes the id maps of the new user namespace whose first process is pid.
+func mapIDs(pid int, m *wire.IDMap) (*idRange, error) {
+	uids, gids := m.UIDs, m.GIDs
+	var r *idRange
+	if m.Count > 0 {
+		var err error
+		if r, err = claimRange(); err != nil {
+			return nil, &stageError{"id map", "claim", "range of ids", err}
+		}
+		uids = fmt.Sprintf("0 %d %d\n", r.base, m.Count)
+		gids = uids
+	}
+	if err := writeMaps(pid, uids, gids, m); err != nil {
+		r.release()
+		return nil, err
+	}
+	return r, nil
+}
+
+func writeMaps(pid int, uids, gids string, m *wire.IDMap) error {
+	if m.Helper {
+		if err := runHelper("newuidmap", pid, uids); err != nil {
+			return err
+		}
+		return runHelper("newgidmap", pid, gids)
+	}
+	if m.DenySetgroups {
+		if err := writeProc(pid, "setgroups", "deny"); err != nil {
+			return err
+		}
+	}
+	if err := writeProc(pid, "uid_map", uids); err != nil {
+		return err
+	}
+	return writeProc(pid, "gid_map", gids)
+}
+
+func writeProc(pid int, name, data string) error {
+	path := fmt.Sprintf("/proc/%d/%s", pid, name)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(data)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return &stageError{"id map", "write", fmt.Sprintf("%s %q", name, strings.TrimSpace(data)), err}
+	}
+	return nil
+}
+
+// runHelper runs newuidmap or newgidmap, which may write ranges that /etc/subuid grants to the caller.
+func runHelper(name string, pid int, text string) error {
+	args := append([]string{name, fmt.Sprint(pid)}, strings.Fields(text)...)
+	b := plan.NewBuilder()
+	b.Stage("id map")
+	null := b.Reg("null")
+	b.Call(unix.SYS_OPENAT, "openat", "/dev/null", plan.CWD, b.Str("/dev/null"), plan.Int(unix.O_RDWR), plan.Zero).To(null)
+	for fd := range 3 {
+		b.Call(unix.SYS_DUP3, "dup3", "", plan.R(null), plan.Int(fd), plan.Zero).Tolerate(unix.EINVAL)
+	}
+	b.Call(unix.SYS_CLOSE_RANGE, "close_range", "", plan.Int(3), plan.Int(^uint32(0)), plan.Zero)
+	b.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "", plan.Int(unix.SIG_SETMASK), b.Words("[]", 0), plan.Null, plan.Int(8))
+	b.Exec()
+	dirs := []string{"/usr/bin/", "/bin/", "/usr/local/bin/", "/usr/sbin/", "/run/current-system/sw/bin/", "/run/wrappers/bin/"}
+	for i, dir := range dirs {
+		s := b.Call(unix.SYS_EXECVE, "execve", dir+name, b.Str(dir+name), b.Strings(args), b.Strings(nil))
+		if i < len(dirs)-1 {
+			s.Tolerate(unix.ENOENT, unix.EACCES, unix.ENOTDIR)
+		}
+	}
+	proc, err := launch.Launch(&launch.Request{Plan: b.Plan(), Cgroup: -1})
+	if err != nil {
+		return &stageError{"id map", "run", name, errors.Unwrap(err)}
+	}
+	var ws unix.WaitStatus
+	_, err = unix.Wait4(proc.PID, &ws, unix.WALL, nil)
+	_ = unix.Close(proc.PIDFD)
+	if err != nil || !ws.Exited() || ws.ExitStatus() != 0 {
+		return &stageError{"id map", "run", strings.Join(args, " "), fmt.Errorf("it refused: %w", unix.EPERM)}
+	}
+	return nil
+}

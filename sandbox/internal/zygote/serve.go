@@ -1,0 +1,178 @@
+//go:build linux
+
+package zygote
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/belljar-go/belljar/sandbox/internal/pause"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// zygote is the state of the process.
+type zygote struct {
+	conn   *wire.Conn
+	image  int // memfd of PID 1's program
+	groups groups
+
+	mu       sync.Mutex
+	boxes    map[uint64]*box
+	commands map[uint64]*command
+	lastBox  atomic.Uint64
+}
+
+// serve runs the zygote until the host program is gone.
+func serve() {
+	// From here on no process may look into this one's memory, which every launched process shares until its exec.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	_ = os.WriteFile("/proc/self/comm", []byte(Name), 0)
+	unix.Umask(0)
+	_ = os.Chdir("/")
+	debug.SetGCPercent(400)
+
+	conn, err := wire.NewConn(SocketFD)
+	if err != nil {
+		fatal(err)
+	}
+	z := &zygote{conn: conn, boxes: map[uint64]*box{}, commands: map[uint64]*command{}}
+	if z.image, err = imageFD(); err != nil {
+		fatal(err)
+	}
+	if err := conn.Send(wire.Ready, 0, wire.Hello{PID: os.Getpid()}, nil, nil); err != nil {
+		fatal(err)
+	}
+	for {
+		m, err := conn.Receive()
+		if err != nil {
+			break
+		}
+		go z.handle(m)
+	}
+	z.shutdown()
+}
+
+func fatal(err error) {
+	fmt.Fprintf(os.Stderr, "belljar zygote: %v\n", err)
+	os.Exit(1)
+}
+
+// imageFD returns PID 1's program as a sealed memfd. Nobody may read it, so the kernel makes the process that
+// executes it non-dumpable (would_dump in fs/exec.c), before its own first instruction does so again.
+func imageFD() (int, error) {
+	img := pause.Image()
+	if img == nil {
+		return -1, unix.ENOSYS
+	}
+	fd, err := unix.MemfdCreate("belljar-pause", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if err == unix.EINVAL { // MFD_EXEC is of Linux 6.3
+		fd, err = unix.MemfdCreate("belljar-pause", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return -1, os.NewSyscallError("memfd_create", err)
+	}
+	if _, err := unix.Write(fd, img); err != nil {
+		return -1, os.NewSyscallError("write", err)
+	}
+	if err := unix.Fchmod(fd, 0o111); err != nil {
+		return -1, os.NewSyscallError("fchmod", err)
+	}
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	// A writable description would make execve fail with ETXTBSY.
+	ro, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("open", err)
+	}
+	return ro, unix.Close(fd)
+}
+
+// handle answers one request.
+func (z *zygote) handle(m *wire.Message) {
+	defer m.CloseFiles()
+	answer, files, err := z.dispatch(m)
+	if answer == nil {
+		answer = &wire.Answer{}
+	}
+	if err != nil {
+		answer.Error = toWire(err)
+	}
+	_ = z.conn.Send(wire.Reply, m.ID, answer, nil, files)
+	for _, fd := range files {
+		_ = unix.Close(fd)
+	}
+	if m.Kind == wire.Start {
+		z.afterStart(m.ID, err)
+	}
+}
+
+func (z *zygote) dispatch(m *wire.Message) (*wire.Answer, []int, error) {
+	switch m.Kind {
+	case wire.Create:
+		a, err := z.create(m)
+		return a, nil, err
+	case wire.Start:
+		a, err := z.start(m)
+		return a, nil, err
+	case wire.Do:
+		return z.do(m)
+	case wire.Signal:
+		return nil, nil, z.signal(m)
+	case wire.Freeze:
+		return nil, nil, z.freeze(m)
+	case wire.Stats:
+		a, err := z.stats(m)
+		return a, nil, err
+	case wire.KillAll:
+		return nil, nil, z.killAll(m)
+	case wire.CloseBox:
+		return nil, nil, z.closeBox(m)
+	default:
+		return nil, nil, wire.ErrProtocol
+	}
+}
+
+// box finds a sandbox that still stands.
+func (z *zygote) box(id uint64) (*box, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	b, ok := z.boxes[id]
+	if !ok {
+		return nil, errGone
+	}
+	return b, nil
+}
+
+var errGone = errors.New("no such sandbox")
+
+// shutdown ends every sandbox: the host program is gone, or has closed the socket.
+func (z *zygote) shutdown() {
+	z.mu.Lock()
+	boxes := make([]*box, 0, len(z.boxes))
+	for _, b := range z.boxes {
+		boxes = append(boxes, b)
+	}
+	z.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, b := range boxes {
+		b.kill()
+	}
+	for _, b := range boxes {
+		wg.Add(1)
+		go func() { defer wg.Done(); _ = z.end(b) }()
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); z.groups.close(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Second): // what still hangs is swept by the next host program
+	}
+}

@@ -1,0 +1,179 @@
+//go:build linux
+
+package zygote
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+func leafName(n uint64) string { return "job-" + strconv.FormatUint(n, 10) }
+
+// supervise waits for the command's first process and enforces what the kernel does not enforce by itself.
+func (c *command) supervise() *wire.Exit {
+	exit := &wire.Exit{}
+	stop := make(chan struct{})
+	watched := make(chan struct{})
+	go func() { defer close(watched); c.enforce(exit, stop) }()
+
+	ws, ru, err := c.proc.wait(time.Time{})
+	if errors.Is(err, os.ErrClosed) {
+		exit.Lost = true
+	}
+	close(stop)
+	<-watched
+	exit.Wall = time.Since(c.started)
+	exit.Status = uint32(ws)
+	exit.User, exit.System = time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())
+	exit.MaxRSS = ru.Maxrss << 10
+	exit.Killed = c.killed.Load()
+	return exit
+}
+
+// enforce ends the command when its time is up or when asked to, and returns when stop is closed.
+func (c *command) enforce(exit *wire.Exit, stop <-chan struct{}) {
+	var wall, check <-chan time.Time
+	if c.req.Wall > 0 {
+		t := time.NewTimer(c.req.Wall - time.Since(c.started))
+		defer t.Stop()
+		wall = t.C
+	}
+	var timer *time.Timer
+	if c.leaf != nil && (c.req.CPU > 0 || c.groupKill()) {
+		timer = time.NewTimer(c.nextCheck(0))
+		defer timer.Stop()
+		check = timer.C
+	}
+	asked := c.stop
+	for {
+		select {
+		case <-stop:
+			c.lastCheck(exit)
+			return
+		case <-asked:
+			asked = nil
+			c.end(exit)
+		case <-wall:
+			wall = nil
+			exit.WallHit = true
+			c.end(exit)
+		case <-check:
+			used, err := c.leaf.CPUUsage()
+			if err == nil && c.req.CPU > 0 && used >= c.req.CPU {
+				exit.CPUHit = true
+				c.end(exit)
+				check = nil
+				continue
+			}
+			if c.groupKill() && c.oomKilled() {
+				c.end(exit)
+				check = nil
+				continue
+			}
+			timer.Reset(c.nextCheck(used))
+		}
+	}
+}
+
+// lastCheck sees a limit that was passed between the last look and the end.
+func (c *command) lastCheck(exit *wire.Exit) {
+	if c.leaf == nil || c.req.CPU == 0 {
+		return
+	}
+	if used, err := c.leaf.CPUUsage(); err == nil && used >= c.req.CPU {
+		exit.CPUHit = true
+	}
+}
+
+// nextCheck is when the limit could be reached at the earliest, were all CPUs the command's; at least a
+// millisecond, so that the kernel's accounts have moved on.
+func (c *command) nextCheck(used time.Duration) time.Duration {
+	next := 50 * time.Millisecond
+	if c.req.CPU > 0 {
+		next = max((c.req.CPU-used)/time.Duration(cpus), time.Millisecond)
+	}
+	if c.groupKill() {
+		next = min(next, 20*time.Millisecond)
+	}
+	return next
+}
+
+// end kills every process of the command. With neither cgroup nor PID namespace that is its first process only, which New does not allow.
+func (c *command) end(exit *wire.Exit) {
+	_ = c.proc.signal(unix.SIGKILL)
+	go func() {
+		if c.leaf != nil {
+			_ = c.leaf.Kill(soon())
+		}
+	}()
+	go c.giveUp()
+}
+
+// giveUp ends the wait for a process that SIGKILL does not end.
+func (c *command) giveUp() {
+	select {
+	case <-time.After(endPatience):
+		c.proc.close()
+	case <-c.settled:
+	}
+}
+
+// settle kills what the command has left behind, reads its accounts and removes its leaf. In this order: the accounts
+// of a leaf go with it.
+func (c *command) settle(exit *wire.Exit) {
+	close(c.settled)
+	c.proc.close()
+	if c.leaf == nil {
+		c.box.sweepProcesses(c, exit)
+		return
+	}
+	if populated, err := c.leaf.Populated(); err == nil && populated && !c.req.Keep {
+		exit.Leftover = true
+		_ = c.leaf.Kill(soon())
+	}
+	if s, err := c.leaf.Stats(); err == nil {
+		exit.Stats, exit.HasStats = s, true
+	}
+	if c.req.Keep {
+		c.box.mu.Lock()
+		c.box.kept = append(c.box.kept, c.leaf)
+		c.box.mu.Unlock()
+		return
+	}
+	_ = c.leaf.Delete()
+}
+
+// sweepProcesses ends the leftovers of a command that had no cgroup, by killing all of the PID namespace but PID 1. Other commands
+// of the sandbox are in it too, so this waits for the last of them. kill(-1) holds the kernel's task list
+// lock: not even a fork bomb slips through.
+func (b *box) sweepProcesses(c *command, exit *wire.Exit) {
+	b.mu.Lock()
+	alone := len(b.commands) == 1 && !b.closing && b.ownPIDs && !c.req.Keep
+	b.mu.Unlock()
+	if !alone {
+		return
+	}
+	bld := plan.NewBuilder()
+	bld.Stage("leftovers")
+	pidfd := bld.Input("sandbox")
+	flags := uint64(unix.CLONE_NEWPID)
+	if b.userNS {
+		flags |= unix.CLONE_NEWUSER
+	}
+	bld.Call(unix.SYS_SETNS, "setns", "sandbox", plan.R(pidfd), plan.Int(flags))
+	bld.Call(unix.SYS_CLONE3, "clone3", "process", plan.Cell(plan.CellInner), plan.Int(88)).Fork = true
+	bld.Call(unix.SYS_KILL, "kill", "all", plan.Int(-1), plan.Int(int(unix.SIGKILL))).Tolerate(unix.ESRCH)
+	proc, err := launch.Launch(&launch.Request{Plan: bld.Plan(), Files: []int{b.pidfd}, Mode: launch.Join, Cgroup: -1, Until: soon()})
+	if err != nil {
+		return
+	}
+	_, _ = unix.Wait4(proc.PID, nil, unix.WALL, nil)
+	_ = unix.Close(proc.PIDFD)
+}

@@ -1,0 +1,286 @@
+package sandbox
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// drainTime is how long output may still come after the command has ended. Nothing writes any more then but a process that cannot be
+// killed, or one that was allowed to stay.
+const drainTime = 500 * time.Millisecond
+
+// meter counts output against a limit that both streams share.
+type meter struct {
+	left atomic.Int64
+	over func() // called once, when the limit is passed
+	once sync.Once
+}
+
+// take says how many of n bytes may pass.
+func (m *meter) take(n int) int {
+	if m == nil {
+		return n
+	}
+	left := m.left.Add(-int64(n))
+	if left >= 0 {
+		return n
+	}
+	m.once.Do(m.over)
+	return int(max(left+int64(n), 0))
+}
+
+// files makes the program's descriptors. Those opened here are in c.childs.
+func (c *Cmd) files(e *engine) ([]*os.File, error) {
+	if c.limits.Output > 0 {
+		c.meter = &meter{over: func() { c.over.Store(true); go c.proc.kill() }}
+		c.meter.left.Store(c.limits.Output)
+	}
+	var files []*os.File
+	if c.TTY != nil {
+		end, err := c.terminal(e)
+		if err != nil {
+			return nil, err
+		}
+		files = []*os.File{end, end, end}
+	} else {
+		for _, open := range []func() (*os.File, error){c.stdin, func() (*os.File, error) { return c.output(c.Stdout) }} {
+			f, err := open()
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, f)
+		}
+		if c.Stderr != nil && sameWriter(c.Stdout, c.Stderr) {
+			files = append(files, files[1])
+		} else {
+			f, err := c.output(c.Stderr)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, f)
+		}
+	}
+	for _, f := range c.ExtraFiles {
+		if f == nil {
+			null, err := c.null()
+			if err != nil {
+				return nil, err
+			}
+			f = null
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// sameWriter compares without panicking where the types cannot be compared.
+func sameWriter(a, b io.Writer) bool {
+	defer func() { _ = recover() }()
+	return a == b
+}
+
+func (c *Cmd) null() (*os.File, error) {
+	f, err := openNull()
+	if err != nil {
+		return nil, &Error{Stage: "files", Op: "open", Path: os.DevNull, Err: err}
+	}
+	c.childs = append(c.childs, f)
+	return f, nil
+}
+
+func (c *Cmd) stdin() (*os.File, error) {
+	switch in := c.Stdin.(type) {
+	case nil:
+		return c.null()
+	case *os.File:
+		return in, nil
+	}
+	r, w, err := c.pipe()
+	if err != nil {
+		return nil, err
+	}
+	c.childs, c.writers = append(c.childs, r), append(c.writers, w)
+	return r, nil
+}
+
+func (c *Cmd) output(to io.Writer) (*os.File, error) {
+	if c.meter == nil {
+		if to == nil {
+			return c.null()
+		}
+		if f, ok := to.(*os.File); ok {
+			return f, nil
+		}
+	}
+	r, w, err := c.pipe()
+	if err != nil {
+		return nil, err
+	}
+	c.childs, c.readers = append(c.childs, w), append(c.readers, r)
+	if to == nil {
+		to = io.Discard
+	}
+	c.sinks = append(c.sinks, sink{r, to})
+	return w, nil
+}
+
+// sink is a stream on its way to a writer.
+type sink struct {
+	from *os.File
+	to   io.Writer
+}
+
+func (c *Cmd) pipe() (r, w *os.File, err error) {
+	if r, w, err = os.Pipe(); err != nil {
+		return nil, nil, &Error{Stage: "files", Op: "pipe", Err: err}
+	}
+	return r, w, nil
+}
+
+// terminal opens a terminal inside; our end takes what is printed and gives what is typed.
+func (c *Cmd) terminal(e *engine) (*os.File, error) {
+	if c.Stderr != nil {
+		return nil, invalid("TTY", "", "does not go with Stderr: a terminal has one output")
+	}
+	control, end, err := e.terminal(*c.TTY)
+	if err != nil {
+		return nil, err
+	}
+	c.tty = control
+	c.childs, c.readers = append(c.childs, end), append(c.readers, control)
+	to := c.Stdout
+	if to == nil {
+		to = io.Discard
+	}
+	c.sinks = append(c.sinks, sink{control, to})
+	return end, nil
+}
+
+// startCopying starts the goroutines between the caller's readers and writers and the program.
+func (c *Cmd) startCopying() {
+	for _, s := range c.sinks {
+		c.copiers.Add(1)
+		go func() { defer c.copiers.Done(); c.collect(s) }()
+	}
+	var typed *os.File
+	switch {
+	case c.tty != nil && c.Stdin != nil:
+		typed = c.tty
+	case len(c.writers) > 0:
+		typed = c.writers[0]
+	}
+	if typed != nil {
+		go c.feed(typed)
+	}
+}
+
+// feed copies standard input. A program that does not read all of it is no error.
+func (c *Cmd) feed(to *os.File) {
+	_, err := io.Copy(struct{ io.Writer }{to}, c.Stdin)
+	if to != c.tty {
+		err = errors.Join(err, to.Close())
+	}
+	if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) && !errors.Is(err, syscall.EIO) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.copyErr.CompareAndSwap(nil, &err)
+	}
+}
+
+// collect copies one stream of output until its end or the limit. Past the limit nothing is read any more.
+func (c *Cmd) collect(s sink) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := s.from.Read(buf)
+		pass := c.meter.take(n)
+		if pass > 0 {
+			if _, werr := s.to.Write(buf[:pass]); werr != nil {
+				c.copyErr.CompareAndSwap(nil, &werr)
+				_ = s.from.Close() // the program gets SIGPIPE, as without a sandbox
+				return
+			}
+		}
+		if pass < n || err != nil {
+			// End of file, EIO of a terminal whose last user is gone, or a deadline.
+			_ = s.from.Close()
+			return
+		}
+	}
+}
+
+// finishCopying waits for the output of a command that has ended.
+func (c *Cmd) finishCopying() {
+	for _, r := range c.readers {
+		_ = r.SetReadDeadline(time.Now().Add(drainTime))
+	}
+	c.copiers.Wait()
+	closeFiles(c.readers, c.writers)
+}
+
+// StdinPipe returns a pipe to the program's standard input. The caller closes it to end the input; Wait closes it too.
+func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
+	if c.Stdin != nil || c.TTY != nil {
+		return nil, invalid("StdinPipe", "", "does not go with Stdin or TTY")
+	}
+	r, w, err := c.ownPipe("StdinPipe")
+	if err != nil {
+		return nil, err
+	}
+	c.Stdin = r
+	c.childs, c.pipes = append(c.childs, r), append(c.pipes, w)
+	return w, nil
+}
+
+// StdoutPipe returns a pipe from the program's standard output. Wait closes it, so read all of it first. With a limit on output the pipe ends at the limit.
+func (c *Cmd) StdoutPipe() (io.ReadCloser, error) {
+	if c.Stdout != nil || c.TTY != nil {
+		return nil, invalid("StdoutPipe", "", "does not go with Stdout or TTY")
+	}
+	return c.outputPipe("StdoutPipe", &c.Stdout)
+}
+
+// StderrPipe is StdoutPipe for standard error.
+func (c *Cmd) StderrPipe() (io.ReadCloser, error) {
+	if c.Stderr != nil || c.TTY != nil {
+		return nil, invalid("StderrPipe", "", "does not go with Stderr or TTY")
+	}
+	return c.outputPipe("StderrPipe", &c.Stderr)
+}
+
+func (c *Cmd) outputPipe(op string, to *io.Writer) (io.ReadCloser, error) {
+	r, w, err := c.ownPipe(op)
+	if err != nil {
+		return nil, err
+	}
+	*to = w
+	c.childs, c.pipes = append(c.childs, w), append(c.pipes, r)
+	return r, nil
+}
+
+func (c *Cmd) ownPipe(op string) (r, w *os.File, err error) {
+	if c.started.Load() {
+		return nil, nil, invalid(op, "", "comes after Start")
+	}
+	return c.pipe()
+}
+
+// Resize tells the program's terminal its new size; the program gets SIGWINCH.
+func (c *Cmd) Resize(size WindowSize) error {
+	c.ttyMu.Lock()
+	defer c.ttyMu.Unlock()
+	if c.tty == nil {
+		return invalid("Resize", "", "needs a command with a TTY that has been started")
+	}
+	return resize(c.tty, size)
+}
+
+func closeFiles(lists ...[]*os.File) {
+	for _, list := range lists {
+		for _, f := range list {
+			_ = f.Close()
+		}
+	}
+}

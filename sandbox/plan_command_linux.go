@@ -1,0 +1,231 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"path"
+	"strings"
+
+	"github.com/belljar-go/belljar/namespace"
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"golang.org/x/sys/unix"
+)
+
+// commandSpec is a command as it will be started: all defaults filled in.
+type commandSpec struct {
+	path   string // as given: looked up in the sandbox's PATH if it has no slash
+	args   []string
+	env    []string
+	dir    string
+	files  int // descriptors 0, 1, 2, … of the program
+	tty    bool
+	limits Limits
+	keep   bool
+}
+
+// commandPlan is the compiled start of a command.
+type commandPlan struct {
+	*plan.Plan
+	mode     launch.Mode
+	attempts []string // paths tried, from step Exec on
+}
+
+// compileCommand makes the plan of a command. Its inputs are PID 1's descriptor, one tasks file for each v1 hierarchy,
+// then the program's files. It makes no system call.
+func compileCommand(s *spec, ids idPlan, lastCap, tasks int, filter []byte, c *commandSpec) *commandPlan {
+	a := newAssembler()
+	p := &commandPlan{mode: launch.Join}
+	own := s.namespaces
+	if own.Has(namespace.Time) {
+		p.mode = launch.Copy // EUSERS otherwise, time_namespaces(7)
+	}
+	pidfd := a.Input("sandbox")
+	var groups, files []plan.Reg
+	for range tasks {
+		groups = append(groups, a.Input("tasks"))
+	}
+	for range c.files {
+		files = append(files, a.Input("file"))
+	}
+
+	a.Stage("join")
+	join := own.CloneFlags() &^ unix.CLONE_NEWCGROUP
+	if join != 0 {
+		a.Call(unix.SYS_SETNS, "setns", "sandbox", plan.R(pidfd), names(join, cloneNames))
+	}
+	a.fork()
+
+	a.Stage("cgroup")
+	for _, g := range groups {
+		a.write(g, []byte("0"), "tasks")
+	}
+	if own.Has(namespace.Cgroup) {
+		// Made by the job itself, so that its own leaf is the root of what it sees (cgroup_namespaces(7)).
+		a.Call(unix.SYS_UNSHARE, "unshare", "cgroup namespace", names(unix.CLONE_NEWCGROUP, cloneNames))
+	}
+	a.Stage("files")
+	a.keepOnly(files, len(files))
+	a.session(c.tty)
+	a.privileges(s, ids, lastCap)
+	if !own.Has(namespace.PID) {
+		a.deathSignal(unix.SIGKILL) // no PID namespace ends it with the sandbox
+	}
+	a.Stage("directory")
+	a.Call(unix.SYS_CHDIR, "chdir", c.dir, a.Str(c.dir))
+	a.exec(p, filter, c)
+	p.Plan = a.Plan()
+	return p
+}
+
+// session makes a session, a terminal's if there is one, and a session keyring that nobody else has.
+func (a assembler) session(tty bool) {
+	a.Stage("session")
+	a.Call(unix.SYS_SETSID, "setsid", "process")
+	if tty {
+		a.Call(unix.SYS_IOCTL, "ioctl", "terminal", plan.Int(0), plan.Flag(unix.TIOCSCTTY, "TIOCSCTTY"), plan.Zero)
+	}
+	a.Call(unix.SYS_KEYCTL, "keyctl", "session keyring", plan.Flag(unix.KEYCTL_JOIN_SESSION_KEYRING, "JOIN_SESSION_KEYRING"), plan.Null).Tolerate(unix.ENOSYS)
+	a.Call(unix.SYS_UMASK, "umask", "process", octal(0o022))
+}
+
+// privileges takes away everything that was not asked for: resources, capabilities in all five sets, groups, ids.
+func (a assembler) privileges(s *spec, ids idPlan, lastCap int) {
+	a.Stage("rlimits")
+	for _, l := range s.rlimits {
+		a.Call(unix.SYS_PRLIMIT64, "prlimit64", rlimitName(l.Resource), plan.Zero, plan.Flag(uint64(l.Resource), rlimitName(l.Resource)),
+			a.Words("{"+rlimitText(l.Soft)+", "+rlimitText(l.Hard)+"}", l.Soft, l.Hard), plan.Null)
+	}
+	a.Stage("privileges")
+	var granted uint64
+	for _, c := range s.caps {
+		granted |= 1 << c
+	}
+	for c := range lastCap + 1 {
+		if granted&(1<<c) == 0 {
+			a.prctl(unix.PR_CAPBSET_DROP, "PR_CAPBSET_DROP", plan.Int(c))
+		}
+	}
+	a.noNewPrivs()
+	if ids.groups {
+		a.setGroups(s.groups)
+	}
+	if granted != 0 {
+		a.prctl(unix.PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS", plan.Int(1))
+	}
+	a.setIDs(s.uid, s.gid)
+	a.setCaps(granted)
+	for _, c := range s.caps {
+		a.prctl(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT", plan.Flag(unix.PR_CAP_AMBIENT_RAISE, "RAISE"), plan.Int(uint64(c)))
+	}
+}
+
+// exec resets the signal mask, installs the filter and becomes the program.
+func (a assembler) exec(p *commandPlan, filter []byte, c *commandSpec) {
+	a.Stage("exec")
+	a.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "process", plan.Flag(unix.SIG_SETMASK, "SIG_SETMASK"), a.Words("[]", 0), plan.Null, plan.Int(8))
+	if len(filter) > 0 {
+		a.Call(unix.SYS_SECCOMP, "seccomp", "filter", plan.Flag(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), plan.Zero, a.Filter(filter))
+	}
+	p.attempts = execPaths(c.path, c.env)
+	argv, envp := a.Strings(c.args), a.Strings(c.env)
+	a.Exec()
+	for i, file := range p.attempts {
+		step := a.Call(unix.SYS_EXECVE, "execve", file, a.Str(file), argv, envp).To(a.Reg("execve"))
+		if i < len(p.attempts)-1 {
+			step.Tolerate(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
+		}
+	}
+}
+
+// execPaths lists what a name may stand for, as execvp(3) searches PATH.
+func execPaths(name string, env []string) []string {
+	if strings.Contains(name, "/") {
+		return []string{name}
+	}
+	var list []string
+	for _, e := range env {
+		if dirs, ok := strings.CutPrefix(e, "PATH="); ok {
+			for _, dir := range strings.Split(dirs, ":") {
+				// An empty or relative entry would run what the job itself put into its directory (os/exec, ErrDot).
+				if path.IsAbs(dir) {
+					list = append(list, path.Join(dir, name))
+				}
+			}
+			break
+		}
+	}
+	return list
+}
+
+func rlimitName(resource int) string {
+	for name, n := range rlimitNumbers {
+		if n == resource {
+			return name
+		}
+	}
+	return "resource"
+}
+
+// compileOpen makes the plan that opens a file inside the sandbox. Its input is PID 1's descriptor. The path is walked with the sandbox's own
+// root, namespaces and ids.
+func compileOpen(s *spec, ids idPlan, file string, flags uint64, mode uint32) *plan.Plan {
+	a := newAssembler()
+	pidfd := a.Input("sandbox")
+	a.Stage("files")
+	a.enter(s, ids, pidfd)
+	text := "O_RDONLY"
+	if flags&unix.O_WRONLY != 0 {
+		text = "O_WRONLY|O_CREAT|O_TRUNC"
+	}
+	fd := a.openat2(plan.None, file, flags|unix.O_NONBLOCK|unix.O_NOCTTY, text, mode, file)
+	a.Output(fd)
+	if flags&unix.O_CREAT != 0 && ids.root {
+		a.Call(unix.SYS_FCHOWN, "fchown", file, plan.R(fd), plan.Int(s.uid), plan.Int(s.gid))
+	}
+	return a.Plan()
+}
+
+// compileTerminal makes the plan that opens a new terminal in the sandbox's devpts: outputs are its two ends.
+func compileTerminal(s *spec, ids idPlan, size WindowSize) *plan.Plan {
+	a := newAssembler()
+	pidfd := a.Input("sandbox")
+	a.Stage("terminal")
+	a.enter(s, ids, pidfd)
+	const ptmx = "/dev/pts/ptmx"
+	control := a.openat2(plan.None, ptmx, unix.O_RDWR|unix.O_NOCTTY, "O_RDWR|O_NOCTTY", 0, ptmx)
+	a.Output(control)
+	a.Call(unix.SYS_IOCTL, "ioctl", ptmx, plan.R(control), plan.Flag(unix.TIOCSPTLCK, "TIOCSPTLCK"), a.Words("{0}", 0))
+	end := a.Reg("terminal")
+	const peer = 0x5441 // TIOCGPTPEER, Linux 4.13: needs no path
+	a.Call(unix.SYS_IOCTL, "ioctl", ptmx, plan.R(control), plan.Flag(peer, "TIOCGPTPEER"), plan.Flag(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, "O_RDWR|O_NOCTTY")).To(end)
+	a.Output(end)
+	a.Call(unix.SYS_IOCTL, "ioctl", "terminal", plan.R(control), plan.Flag(unix.TIOCSWINSZ, "TIOCSWINSZ"), a.Bytes(size.bytes(), "{size}"))
+	if ids.root {
+		gid := s.gid
+		if ids.wire != nil {
+			gid = 5
+		}
+		a.Call(unix.SYS_FCHOWN, "fchown", "terminal", plan.R(end), plan.Int(s.uid), plan.Int(gid))
+	}
+	return a.Plan()
+}
+
+// enter joins the namespaces that paths and ids are of, and becomes their root.
+func (a assembler) enter(s *spec, ids idPlan, pidfd plan.Reg) {
+	join := s.namespaces.CloneFlags() & (unix.CLONE_NEWUSER | unix.CLONE_NEWNS)
+	if join != 0 {
+		a.Call(unix.SYS_SETNS, "setns", "sandbox", plan.R(pidfd), names(join, cloneNames))
+	}
+	a.Call(unix.SYS_CHDIR, "chdir", "/", a.Str("/"))
+	if ids.wire != nil && ids.root {
+		a.setIDs(0, 0)
+	}
+}
+
+func (w WindowSize) bytes() []byte {
+	var b []byte
+	for _, v := range []uint16{w.Rows, w.Cols, w.X, w.Y} {
+		b = binary.NativeEndian.AppendUint16(b, v)
+	}
+	return b
+}

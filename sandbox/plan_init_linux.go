@@ -1,0 +1,152 @@
+package sandbox
+
+import (
+	"github.com/belljar-go/belljar/namespace"
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"golang.org/x/sys/unix"
+)
+
+// initPlan is the compiled set-up of a sandbox: what PID 1 does before it becomes pause.
+type initPlan struct {
+	*plan.Plan
+	mode    launch.Mode
+	flags   uint64
+	ids     idPlan
+	handles []string // host paths whose descriptors go along, in this order
+	mapped  []mappedTree
+}
+
+// compileInit turns a spec into the plan of its PID 1. It makes no system call.
+func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src sources) *initPlan {
+	a := newAssembler()
+	p := &initPlan{ids: ids}
+	own := s.namespaces
+	if ids.copy || own.Has(namespace.Time) {
+		p.mode = launch.Copy
+	}
+	p.flags = own.CloneFlags() & (unix.CLONE_NEWUSER | unix.CLONE_NEWPID)
+
+	image, lifeline := a.Input("pause"), a.Input("lifeline")
+	userns := plan.None
+	r := &rootPlan{
+		assembler: a, ids: ids, facts: f, job: owner{s.uid, s.gid}, ops: sortedForPlan(ops), sources: src,
+		trees: map[int]plan.Reg{}, devices: map[string]plan.Reg{}, made: map[string]bool{}, userns: plan.None,
+		mqueue: own.Has(namespace.IPC), root: plan.None, proc: plan.None,
+	}
+	if f.mounts && ids.wire != nil {
+		userns = a.Reg("userns")
+		ids.wire.Namespace = int32(userns)
+		r.userns = userns
+	}
+
+	a.start(p, ids)
+	keep := []plan.Reg{lifeline, image}
+	// The zygote's steps come first in time, so its trees are known to exist when descriptors are sorted out.
+	p.handles = r.openHandles(&keep)
+	a.keepOnly(keep, 1)
+	a.become(s, ids, own)
+	if own.Has(namespace.Mount) {
+		r.open()
+		a.limitNamespaces(r, ids)
+		r.pivot()
+		r.fill()
+	}
+	a.network(own)
+	a.hostname(s, own)
+	a.pause(image)
+	p.mapped = r.mapped
+	p.Plan = a.Plan()
+	return p
+}
+
+// start lets the zygote do its part.
+func (a assembler) start(p *initPlan, ids idPlan) {
+	a.Stage("start")
+	if p.mode == launch.Copy {
+		if ids.copy {
+			a.dumpable(1)
+		}
+		a.fork()
+	}
+	a.deathSignal(unix.SIGKILL)
+	a.awaitParent()
+	a.Call(unix.SYS_UNSHARE, "unshare", "descriptors", names(unix.CLONE_FILES, cloneNames))
+	p.flags |= unix.CLONE_FILES
+}
+
+// become takes the user namespace's root and makes the other namespaces.
+func (a assembler) become(s *spec, ids idPlan, own namespace.Set) {
+	a.Stage("namespaces")
+	if ids.wire != nil && ids.root {
+		if ids.groups {
+			a.setGroups(nil)
+		}
+		a.setIDs(0, 0)
+		a.deathSignal(unix.SIGKILL) // a change of uid has cleared it (prctl(2))
+	}
+	a.Call(unix.SYS_SETSID, "setsid", "process")
+	flags := own.CloneFlags() &^ (unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP)
+	if flags != 0 {
+		a.Call(unix.SYS_UNSHARE, "unshare", "namespaces", names(flags, cloneNames))
+	}
+	if own.Has(namespace.Time) {
+		// The offsets' file belongs to root of the initial namespace unless the process is dumpable (proc_pid_attr(5)); its memory is
+		// its own here.
+		a.dumpable(1)
+		const file = "/proc/self/timens_offsets"
+		fd := a.Reg("fd:" + file)
+		a.Call(unix.SYS_OPENAT, "openat", file, plan.CWD, a.Str(file), plan.Flag(unix.O_WRONLY|unix.O_CLOEXEC, "O_WRONLY|O_CLOEXEC"), plan.Zero).To(fd)
+		a.write(fd, []byte(s.offsets.Text()), file)
+		a.close(fd)
+		a.dumpable(0)
+	}
+}
+
+// limitNamespaces forbids nested user namespaces, on top of the filter.
+func (a assembler) limitNamespaces(r *rootPlan, ids idPlan) {
+	if ids.wire == nil || r.proc == plan.None {
+		return
+	}
+	const file = "/proc/sys/user/max_user_namespaces"
+	fd := a.openat2(r.proc, "sys/user/max_user_namespaces", unix.O_WRONLY, "O_WRONLY", 0, file)
+	a.write(fd, []byte("0"), file)
+	a.close(fd)
+}
+
+// network brings the loopback up: a new network namespace has one, down.
+func (a assembler) network(own namespace.Set) {
+	if !own.Has(namespace.Net) {
+		return
+	}
+	a.Stage("network")
+	s := a.Reg("socket")
+	a.Call(unix.SYS_SOCKET, "socket", "lo", plan.Flag(unix.AF_INET, "AF_INET"), plan.Flag(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, "SOCK_DGRAM|SOCK_CLOEXEC"), plan.Zero).To(s)
+	req := make([]byte, 40) // struct ifreq
+	copy(req, "lo")
+	req[16] = unix.IFF_UP | unix.IFF_RUNNING
+	a.Call(unix.SYS_IOCTL, "ioctl", "lo", plan.R(s), plan.Flag(unix.SIOCSIFFLAGS, "SIOCSIFFLAGS"), a.Bytes(req, "{lo, IFF_UP|IFF_RUNNING}"))
+	a.close(s)
+}
+
+func (a assembler) hostname(s *spec, own namespace.Set) {
+	if !own.Has(namespace.UTS) {
+		return
+	}
+	a.Stage("hostname")
+	a.Call(unix.SYS_SETHOSTNAME, "sethostname", s.hostname, a.Str(s.hostname), plan.Int(len(s.hostname)))
+	const none = "(none)"
+	a.Call(unix.SYS_SETDOMAINNAME, "setdomainname", none, a.Str(none), plan.Int(len(none)))
+}
+
+// pause gives up every power and executes PID 1's program. SIGCHLD stays ignored over an exec, so the kernel reaps its children.
+func (a assembler) pause(image plan.Reg) {
+	a.Stage("pause")
+	a.Call(unix.SYS_RT_SIGACTION, "rt_sigaction", "SIGCHLD", plan.Flag(uint64(unix.SIGCHLD), "SIGCHLD"), a.Words("{SIG_IGN}", 1, 0, 0, 0), plan.Null, plan.Int(8))
+	a.setCaps(0)
+	a.noNewPrivs()
+	a.deathSignal(0) // the lifeline takes over
+	a.Exec()
+	a.Call(unix.SYS_EXECVEAT, "execveat", "pause", plan.R(image), a.Str(""), a.Strings([]string{"pause"}), a.Strings(nil), plan.Flag(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"))
+}

@@ -1,0 +1,344 @@
+package sandbox
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	attrNoSUID = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	attrNone   = attrNoSUID | unix.MOUNT_ATTR_NOEXEC
+	attrRO     = unix.MOUNT_ATTR_RDONLY
+)
+
+// rootPlan adds the steps that make the root.
+//
+// It works in three parts. First everything of the host is opened, while it can be seen: trees are cloned, file systems that need the
+// host's mounts to be in sight (proc) are mounted, none of it attached. Then the new root is pivoted to and the host's is gone. Only
+// then are paths walked, inside a root out of which no path leads, and proc with its magic links comes last.
+type rootPlan struct {
+	assembler
+	ids     idPlan
+	facts   *hostFacts
+	job     owner
+	ops     []rootfs.Op
+	sources sources
+	userns  plan.Reg // descriptor of the user namespace; None: ids are not mapped on mounts
+
+	trees   map[int]plan.Reg // of binds, by index of the operation
+	devices map[string]plan.Reg
+	proc    plan.Reg
+	root    plan.Reg
+	made    map[string]bool // directories known to exist
+	mapped  []mappedTree
+	mqueue  bool
+}
+
+type owner struct{ uid, gid uint32 }
+
+// mappedTree remembers where the result of an id-mapping step is found.
+type mappedTree struct {
+	path   string
+	result plan.Reg
+}
+
+var deviceNames = []string{"null", "zero", "full", "random", "urandom", "tty"}
+
+// sorted puts proc and what is done below it last.
+func sortedForPlan(ops []rootfs.Op) []rootfs.Op {
+	late := func(op rootfs.Op) bool {
+		switch op.(type) {
+		case rootfs.Proc, rootfs.Mask, rootfs.ReadOnly:
+			return true
+		}
+		return false
+	}
+	ops = slices.Clone(ops)
+	slices.SortStableFunc(ops, func(a, b rootfs.Op) int {
+		switch {
+		case late(a) == late(b):
+			return 0
+		case late(b):
+			return -1
+		}
+		return 1
+	})
+	return ops
+}
+
+// open is the first part.
+func (r *rootPlan) open() {
+	r.Stage("root")
+	r.Call(unix.SYS_MOUNT, "mount", "/", plan.Null, r.Str("/"), plan.Null, plan.Flag(unix.MS_REC|unix.MS_PRIVATE, "MS_REC|MS_PRIVATE"), plan.Null)
+	for i, op := range r.ops {
+		switch op := op.(type) {
+		case rootfs.Base:
+			if r.root == plan.None {
+				r.root = r.openSource(op.Dir, attrRO|attrNoSUID)
+			}
+		case rootfs.Bind:
+			if _, ok := r.trees[i]; !ok {
+				r.trees[i] = r.openSource(op.Source, bindAttrs(op.Flags))
+			}
+		case rootfs.Dev:
+			for _, d := range deviceNames {
+				t := r.openTree("/dev/" + d)
+				r.setattr(t, "/dev/"+d, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false, true)
+				r.devices[d] = t
+			}
+		case rootfs.Proc:
+			r.proc = r.filesystem("proc", op.Target, attrNone)
+		case rootfs.Tmpfs:
+			if op.Target == "/" {
+				r.root = r.tmpfs(op)
+			}
+		}
+	}
+}
+
+func bindAttrs(f rootfs.Flags) uint64 {
+	attrs := uint64(attrNoSUID)
+	if f&rootfs.BindReadOnly != 0 {
+		attrs |= attrRO
+	}
+	if f&rootfs.BindNoExec != 0 {
+		attrs |= unix.MOUNT_ATTR_NOEXEC
+	}
+	return attrs
+}
+
+// openHandles clones, in the zygote, the trees of what the host program has opened with the caller's rights, and maps their ids. It returns
+// their paths in the order in which the descriptors are expected, and adds the trees to keep.
+func (r *rootPlan) openHandles(keep *[]plan.Reg) []string {
+	r.Stage("root")
+	var handles []string
+	open := func(path string, attrs uint64) plan.Reg {
+		in := r.Input("host:" + path)
+		var t plan.Reg
+		r.InParent(func() {
+			t = r.openTreeAt(in, "", path)
+			if r.userns != plan.None {
+				r.idmap(t, path, attrs&attrRO == 0)
+			}
+			r.setattr(t, path, attrs, true, true)
+		})
+		handles = append(handles, path)
+		*keep = append(*keep, t)
+		return t
+	}
+	for i, op := range r.ops {
+		switch op := op.(type) {
+		case rootfs.Base:
+			if r.sources[op.Dir].handle {
+				r.root = open(op.Dir, attrRO|attrNoSUID)
+			}
+		case rootfs.Bind:
+			if r.sources[op.Source].handle {
+				r.trees[i] = open(op.Source, bindAttrs(op.Flags))
+			}
+		}
+	}
+	return handles
+}
+
+// openSource clones a tree of the host by its path, in the new mount namespace. An ordinary user cannot do it elsewhere.
+func (r *rootPlan) openSource(path string, attrs uint64) plan.Reg {
+	t := r.openTree(path)
+	r.setattr(t, path, attrs, true, true)
+	return t
+}
+
+// idmap makes ids on disk the same ids inside. A file system that cannot (FS_ALLOW_IDMAP is missing, mount_setattr(2)) is
+// still good for reading what everybody may read; a writable one would give files to ids that nobody meant.
+func (r *rootPlan) idmap(t plan.Reg, path string, must bool) {
+	attr := r.Words("{IDMAP, userns}", unix.MOUNT_ATTR_IDMAP, 0, 0, 0)
+	r.Patch(attr, 3, r.userns)
+	out := r.Reg("idmap:" + path)
+	s := r.Call(unix.SYS_MOUNT_SETATTR, "mount_setattr", path, plan.R(t), r.Str(""),
+		plan.Flag(unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, "AT_EMPTY_PATH|AT_RECURSIVE"), attr, plan.Int(32)).To(out)
+	if !must {
+		s.Tolerate(unix.EINVAL, unix.EPERM)
+		r.mapped = append(r.mapped, mappedTree{path, out})
+	}
+}
+
+// pivot is the second part.
+func (r *rootPlan) pivot() {
+	r.Call(unix.SYS_MOVE_MOUNT, "move_mount", "/", plan.R(r.root), r.Str(""), plan.CWD, r.Str("/"),
+		plan.Flag(unix.MOVE_MOUNT_F_EMPTY_PATH, "F_EMPTY_PATH"))
+	r.Call(unix.SYS_FCHDIR, "fchdir", "/", plan.R(r.root))
+	r.Call(unix.SYS_PIVOT_ROOT, "pivot_root", "/", r.Str("."), r.Str("."))
+	r.Call(unix.SYS_UMOUNT2, "umount2", "old root", r.Str("."), plan.Flag(unix.MNT_DETACH, "MNT_DETACH"))
+	r.Call(unix.SYS_CHDIR, "chdir", "/", r.Str("/"))
+}
+
+// fill is the third part.
+func (r *rootPlan) fill() {
+	for i, op := range r.ops {
+		switch op := op.(type) {
+		case rootfs.Base:
+		case rootfs.Bind:
+			r.place(r.trees[i], op.Target, r.sources[op.Source].dir)
+		case rootfs.Tmpfs:
+			if op.Target != "/" {
+				r.place(r.tmpfs(op), op.Target, true)
+			}
+		case rootfs.Proc:
+			r.place(r.proc, op.Target, true)
+		case rootfs.Dev:
+			r.dev(op)
+		case rootfs.Mask:
+			r.mask(op.Target)
+		case rootfs.ReadOnly:
+			r.readOnly(op.Target)
+		case rootfs.File:
+			r.file(op)
+		case rootfs.Dir:
+			r.mkdir(op.Target, op.Perm(), op.JobOwned)
+		case rootfs.Symlink:
+			r.symlink(op.Link, op.Target)
+		}
+	}
+}
+
+func (r *rootPlan) tmpfs(op rootfs.Tmpfs) plan.Reg {
+	options := []string{
+		"size=" + strconv.FormatInt(op.Bytes(), 10), "nr_inodes=" + strconv.FormatInt(op.Files(), 10),
+		fmt.Sprintf("mode=%04o", op.Perm()),
+	}
+	if op.JobOwned && r.ids.root {
+		options = append(options, fmt.Sprintf("uid=%d", r.job.uid), fmt.Sprintf("gid=%d", r.job.gid))
+	}
+	return r.filesystem("tmpfs", op.Target, attrNoSUID, options...)
+}
+
+// parents makes the directories that lead to a path. On a read-only root they have to be there.
+func (r *rootPlan) parents(target string) {
+	if dir := path.Dir(target); dir != "/" && !r.made[dir] {
+		r.parents(dir)
+		r.mkdirat(dir, 0o755)
+		r.made[dir] = true
+	}
+}
+
+func (r *rootPlan) mkdirat(dir string, mode uint32) {
+	r.Call(unix.SYS_MKDIRAT, "mkdirat", dir, plan.CWD, r.Str(relative(dir)), octal(mode)).Tolerate(unix.EEXIST, unix.EROFS)
+}
+
+func octal(mode uint32) plan.Arg { return plan.Flag(uint64(mode), fmt.Sprintf("%04o", mode)) }
+
+func relative(p string) string { return strings.TrimPrefix(p, "/") }
+
+// place puts a mount at a path, where a directory or an empty file is made for it if it can be.
+func (r *rootPlan) place(tree plan.Reg, target string, dir bool) {
+	r.parents(target)
+	if dir {
+		r.mkdirat(target, 0o755)
+		r.made[target] = true
+	} else {
+		fd := r.create(target, 0o644, unix.EROFS, unix.EEXIST, unix.EISDIR)
+		r.close(fd)
+	}
+	at := r.openat2(plan.None, target, unix.O_PATH, "O_PATH", 0, target)
+	r.attach(tree, at, target)
+	r.close(at)
+	r.close(tree)
+}
+
+// create makes a file; with a tolerated error the next step, its close, is passed over.
+func (r *rootPlan) create(target string, mode uint32, tolerated ...unix.Errno) plan.Reg {
+	fd := r.openat2(plan.None, target, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, "O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW", mode, target)
+	if len(tolerated) > 0 {
+		r.Last().Tolerate(tolerated...).Skipping(1)
+	}
+	return fd
+}
+
+func (r *rootPlan) file(op rootfs.File) {
+	r.parents(op.Target)
+	fd := r.openat2(plan.None, op.Target, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, "O_WRONLY|O_CREAT|O_TRUNC|O_NOFOLLOW|O_NONBLOCK", op.Perm(), op.Target)
+	if len(op.Data) > 0 {
+		r.write(fd, op.Data, op.Target)
+	}
+	if op.JobOwned && r.ids.root {
+		r.Call(unix.SYS_FCHOWN, "fchown", op.Target, plan.R(fd), plan.Int(r.job.uid), plan.Int(r.job.gid))
+	}
+	r.close(fd)
+}
+
+func (r *rootPlan) mkdir(target string, mode uint32, job bool) {
+	r.parents(target)
+	r.mkdirat(target, mode)
+	r.made[target] = true
+	if job && r.ids.root {
+		fd := r.openat2(plan.None, target, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, "O_RDONLY|O_DIRECTORY|O_NOFOLLOW", 0, target)
+		r.Call(unix.SYS_FCHOWN, "fchown", target, plan.R(fd), plan.Int(r.job.uid), plan.Int(r.job.gid))
+		r.close(fd)
+	}
+}
+
+func (r *rootPlan) symlink(link, target string) {
+	r.parents(target)
+	r.Call(unix.SYS_SYMLINKAT, "symlinkat", target, r.Str(link), plan.CWD, r.Str(relative(target)))
+}
+
+// dev makes /dev: nodes of the host on empty files, since a user namespace cannot make nodes.
+func (r *rootPlan) dev(op rootfs.Dev) {
+	r.place(r.filesystem("tmpfs", op.Target, attrNone&^unix.MOUNT_ATTR_NODEV, "size=65536", "nr_inodes=64", "mode=0755"), op.Target, true)
+	for _, d := range deviceNames {
+		r.place(r.devices[d], op.Target+"/"+d, false)
+	}
+	pts := []string{"mode=0620", "ptmxmode=0666"}
+	if r.ids.root {
+		pts = append(pts, "gid=5")
+	}
+	r.place(r.filesystem("devpts", op.Target+"/pts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, pts...), op.Target+"/pts", true)
+	r.place(r.filesystem("tmpfs", op.Target+"/shm", attrNone, "size="+strconv.FormatInt(op.ShmBytes(), 10), "nr_inodes=65536", "mode=1777"), op.Target+"/shm", true)
+	if r.mqueue {
+		r.place(r.filesystem("mqueue", op.Target+"/mqueue", attrNone), op.Target+"/mqueue", true)
+	}
+	for _, l := range [][2]string{{"pts/ptmx", "ptmx"}, {"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}} {
+		r.symlink(l[0], op.Target+"/"+l[1])
+	}
+}
+
+// mask hides a path of the kernel's own proc, which the walk has mounted itself, so it is no fake and no link (CVE-2019-19921, CVE-2025-31133).
+func (r *rootPlan) mask(target string) {
+	switch r.facts.proc[target] {
+	case procFile:
+		null := r.openTree("/dev/null")
+		r.cover(null, target)
+	case procDir:
+		r.cover(r.filesystem("tmpfs", target, attrNone|attrRO, "size=4096", "nr_inodes=1", "mode=0555"), target)
+	}
+}
+
+// cover attaches a tree at a path that exists.
+func (r *rootPlan) cover(tree plan.Reg, target string) {
+	at := r.openat2(plan.None, target, unix.O_PATH|unix.O_NOFOLLOW, "O_PATH|O_NOFOLLOW", 0, target)
+	r.attach(tree, at, target)
+	r.close(at)
+	r.close(tree)
+}
+
+func (r *rootPlan) readOnly(target string) {
+	if target == "/" {
+		at := r.openat2(plan.None, "/", unix.O_PATH, "O_PATH", 0, "/")
+		r.setattr(at, "/", attrRO, false, false)
+		r.close(at)
+		return
+	}
+	if r.facts.proc[target] == procMissing {
+		return
+	}
+	tree := r.openTree(target)
+	r.setattr(tree, target, attrNone|attrRO, true, false)
+	r.cover(tree, target)
+}

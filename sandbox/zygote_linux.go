@@ -1,0 +1,381 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"github.com/belljar-go/belljar/sandbox/internal/zygote"
+	"golang.org/x/sys/unix"
+)
+
+// zygoteClient is the host program's end of its zygote.
+type zygoteClient struct {
+	conn   *wire.Conn
+	pid    int
+	stderr *os.File // what the zygote had to say when it failed
+	next   atomic.Uint64
+	dead   chan struct{} // closed when the zygote is gone and every waiter has been told
+
+	mu      sync.Mutex
+	waiting map[uint64]chan *wire.Message // replies
+	exits   map[uint64]chan *wire.Exit
+	ends    map[uint64]chan struct{} // closed when a sandbox's PID 1 is gone
+	early   map[uint64]bool          // sandboxes that ended before anybody watched them
+	gone    bool
+	why     error
+}
+
+// theZygote is the one of this process. A dead one is replaced by the next New.
+var theZygote struct {
+	sync.Mutex
+	client *zygoteClient
+}
+
+func currentZygote() (*zygoteClient, error) {
+	theZygote.Lock()
+	defer theZygote.Unlock()
+	if c := theZygote.client; c != nil && !c.isDead() {
+		return c, nil
+	}
+	c, err := startZygote()
+	if err != nil {
+		return nil, err
+	}
+	theZygote.client = c
+	return c, nil
+}
+
+func prepare() error {
+	_, err := currentZygote()
+	return err
+}
+
+// stopZygote ends the zygote and waits for it. Only tests do that: a program's zygote ends with the program.
+func stopZygote() {
+	theZygote.Lock()
+	defer theZygote.Unlock()
+	if c := theZygote.client; c != nil {
+		_ = c.conn.Close()
+		<-c.dead
+		theZygote.client = nil
+	}
+}
+
+// startZygote executes this program's own binary again, by a handle that cannot be written through and that stays good when the
+// file is replaced or deleted.
+func startZygote() (_ *zygoteClient, err error) {
+	fail := func(op, path string, err error) error {
+		return &Error{Stage: "zygote", Op: op, Path: path, Err: err}
+	}
+	exe, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fail("open", "/proc/self/exe", err)
+	}
+	defer unix.Close(exe)
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fail("open", os.DevNull, err)
+	}
+	defer unix.Close(null)
+	words, err := unix.MemfdCreate("belljar-zygote-stderr", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fail("memfd_create", "", err)
+	}
+	stderr := os.NewFile(uintptr(words), "zygote stderr")
+	ours, theirs, err := wire.Pair()
+	if err != nil {
+		_ = stderr.Close()
+		return nil, fail("socketpair", "", err)
+	}
+	defer unix.Close(theirs)
+	conn, err := wire.NewConn(ours)
+	if err != nil {
+		_ = unix.Close(ours)
+		_ = stderr.Close()
+		return nil, fail("socket", "", err)
+	}
+	p := compileZygote()
+	proc, err := launch.Launch(&launch.Request{Plan: p, Files: []int{null, null, words, theirs, exe}, Cgroup: -1, Until: time.Now().Add(launchPatience)})
+	if err != nil {
+		_ = conn.Close()
+		_ = stderr.Close()
+		return nil, stepFailed(p, err, "zygote")
+	}
+	_ = unix.Close(proc.PIDFD)
+	c := &zygoteClient{
+		conn: conn, pid: proc.PID, stderr: stderr, dead: make(chan struct{}),
+		waiting: map[uint64]chan *wire.Message{}, exits: map[uint64]chan *wire.Exit{}, ends: map[uint64]chan struct{}{}, early: map[uint64]bool{},
+	}
+	hello, err := conn.Receive()
+	if err != nil || hello.Kind != wire.Ready {
+		c.bury()
+		return nil, fail("start", "", c.why)
+	}
+	go c.receive()
+	return c, nil
+}
+
+// compileZygote is the plan that turns a clone of this process into the zygote: nothing but the descriptors given, default signals, a
+// session of its own so that a terminal's signals do not reach it.
+func compileZygote() *plan.Plan {
+	a := newAssembler()
+	a.Stage("zygote")
+	var files []plan.Reg
+	for _, name := range []string{"stdin", "stdout", "stderr", "socket", "exe"} {
+		files = append(files, a.Input(name))
+	}
+	exe := files[4]
+	a.keepOnly(files, 4)
+	for sig := 1; sig <= 64; sig++ {
+		if sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
+			continue
+		}
+		a.Call(unix.SYS_RT_SIGACTION, "rt_sigaction", "signals", plan.Int(sig), a.Words("{SIG_DFL}", 0, 0, 0, 0), plan.Null, plan.Int(8))
+	}
+	a.Call(unix.SYS_SETSID, "setsid", "process")
+	a.Call(unix.SYS_CHDIR, "chdir", "/", a.Str("/"))
+	a.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "process", plan.Flag(unix.SIG_SETMASK, "SIG_SETMASK"), a.Words("[]", 0), plan.Null, plan.Int(8))
+	a.Exec()
+	a.Call(unix.SYS_EXECVEAT, "execveat", "/proc/self/exe", plan.R(exe), a.Str(""), a.Strings([]string{zygote.Name}), a.Strings(nil), plan.Flag(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"))
+	return a.Plan()
+}
+
+func (c *zygoteClient) isDead() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
+}
+
+// receive hands out what the zygote says until it is gone.
+func (c *zygoteClient) receive() {
+	for {
+		m, err := c.conn.Receive()
+		if err != nil {
+			c.bury()
+			return
+		}
+		c.deliver(m)
+	}
+}
+
+func (c *zygoteClient) deliver(m *wire.Message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch m.Kind {
+	case wire.Reply:
+		if ch, ok := c.waiting[m.ID]; ok {
+			delete(c.waiting, m.ID)
+			ch <- m
+			return
+		}
+		m.CloseFiles()
+	case wire.Exited:
+		var e wire.Exit
+		if ch, ok := c.exits[m.ID]; ok && m.Decode(&e) == nil {
+			delete(c.exits, m.ID)
+			ch <- &e
+		}
+	case wire.BoxEnded:
+		var e wire.Ended
+		if m.Decode(&e) == nil {
+			if ch, ok := c.ends[e.Box]; ok {
+				delete(c.ends, e.Box)
+				close(ch)
+			} else {
+				c.early[e.Box] = true
+			}
+		}
+	}
+}
+
+// bury reaps the zygote and tells everybody who waits for it.
+func (c *zygoteClient) bury() {
+	_ = c.conn.Close()
+	_ = unix.Kill(c.pid, 0)
+	var ws unix.WaitStatus
+	// Its own shutdown takes two seconds at most.
+	ended := waitFor(c.pid, &ws, 5*time.Second)
+	if !ended {
+		_ = unix.Kill(c.pid, unix.SIGKILL)
+		waitFor(c.pid, &ws, time.Second)
+	}
+	why := c.lastWords(ws)
+	c.mu.Lock()
+	c.gone, c.why = true, why
+	for id, ch := range c.waiting {
+		delete(c.waiting, id)
+		close(ch)
+	}
+	for id, ch := range c.exits {
+		delete(c.exits, id)
+		close(ch)
+	}
+	for id, ch := range c.ends {
+		delete(c.ends, id)
+		close(ch)
+	}
+	c.mu.Unlock()
+	_ = c.stderr.Close()
+	close(c.dead)
+}
+
+func waitFor(pid int, ws *unix.WaitStatus, d time.Duration) bool {
+	for end := time.Now().Add(d); ; time.Sleep(time.Millisecond) {
+		got, err := unix.Wait4(pid, ws, unix.WNOHANG|unix.WALL, nil)
+		if got == pid || err == unix.ECHILD {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
+}
+
+// lastWords says how the zygote ended.
+func (c *zygoteClient) lastWords(ws unix.WaitStatus) error {
+	how := "ended"
+	switch {
+	case ws.Signaled():
+		how = "was killed by " + ws.Signal().String()
+	case ws.Exited():
+		how = fmt.Sprintf("exited with status %d", ws.ExitStatus())
+	}
+	b := make([]byte, 2048)
+	n, _ := c.stderr.ReadAt(b, 0)
+	if words := strings.TrimSpace(string(b[:n])); words != "" {
+		how += ": " + words
+	}
+	return fmt.Errorf("the zygote %s: %w", how, ErrClosed)
+}
+
+// request is a message on its way.
+type request struct {
+	kind  wire.Kind
+	body  any
+	plan  *plan.Plan
+	files []int
+	exit  chan *wire.Exit // where a Start's end is to be told
+}
+
+// begin sends a request and returns its number and where the reply will be.
+func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
+	id := c.next.Add(1)
+	reply := make(chan *wire.Message, 1)
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return 0, nil, &Error{Stage: "zygote", Op: "send", Err: c.why}
+	}
+	c.waiting[id] = reply
+	if r.exit != nil {
+		c.exits[id] = r.exit
+	}
+	c.mu.Unlock()
+	var raw []byte
+	if r.plan != nil {
+		raw = r.plan.Encode()
+	}
+	if err := c.conn.Send(r.kind, id, r.body, raw, r.files); err != nil {
+		c.forget(id)
+		if errors.Is(err, unix.EPIPE) || errors.Is(err, os.ErrClosed) || errors.Is(err, io.EOF) {
+			<-c.dead
+			err = c.why
+		}
+		return 0, nil, &Error{Stage: "zygote", Op: "send", Err: err}
+	}
+	return id, reply, nil
+}
+
+func (c *zygoteClient) forget(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, id)
+	delete(c.exits, id)
+}
+
+// call sends a request and waits for its answer. The caller owns the descriptors that come with it.
+func (c *zygoteClient) call(r request) (*wire.Answer, []int, error) {
+	_, reply, err := c.begin(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.answer(<-reply, r.plan)
+}
+
+// answer unpacks a reply; nil stands for a zygote that died.
+func (c *zygoteClient) answer(m *wire.Message, p *plan.Plan) (*wire.Answer, []int, error) {
+	if m == nil {
+		return nil, nil, &Error{Stage: "zygote", Op: "receive", Err: c.why}
+	}
+	a := &wire.Answer{}
+	if err := m.Decode(a); err != nil {
+		m.CloseFiles()
+		return nil, nil, &Error{Stage: "zygote", Op: "receive", Err: err}
+	}
+	if a.Error != nil {
+		m.CloseFiles()
+		return a, nil, fromWire(a.Error, p)
+	}
+	return a, m.Files, nil
+}
+
+// remoteError is the reason of an error that came from the zygote.
+type remoteError struct {
+	errno       syscall.Errno
+	text        string
+	unsupported bool
+}
+
+func (e *remoteError) Error() string {
+	if e.text != "" {
+		return e.text
+	}
+	return e.errno.Error()
+}
+
+func (e *remoteError) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
+}
+
+func (e *remoteError) Is(target error) bool { return e.unsupported && target == ErrUnsupported }
+
+// fromWire makes the error that a request ended with; a step is looked up in the plan that was sent.
+func fromWire(w *wire.Error, p *plan.Plan) error {
+	if w.HasStep && p != nil {
+		return stepFailed(p, &launch.StepError{Step: w.Step, Errno: w.Errno}, w.Stage)
+	}
+	var why error = &remoteError{errno: w.Errno, text: w.Text, unsupported: w.Unsupported}
+	if w.Errno != 0 && w.Text == "" && !w.Unsupported {
+		why = w.Errno
+	}
+	return &Error{Stage: w.Stage, Op: w.Op, Path: w.Path, Err: why}
+}
+
+// stepFailed names the step of a plan that failed.
+func stepFailed(p *plan.Plan, err error, stage string) error {
+	var step *launch.StepError
+	if !errors.As(err, &step) {
+		return &Error{Stage: stage, Op: "clone3", Err: err}
+	}
+	s, ok := p.Step(step.Step)
+	if !ok {
+		return &Error{Stage: stage, Op: "launch", Err: step.Errno}
+	}
+	return &Error{Stage: s.Stage, Op: s.Call, Path: s.Object, Err: step.Errno}
+}
+
+// launchPatience bounds a set-up, which waits for nothing but the kernel.
+const launchPatience = 30 * time.Second
