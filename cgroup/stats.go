@@ -9,7 +9,7 @@ type Stats struct {
 	CPU      CPU
 	Memory   Memory
 	Pids     Pids
-	IO       []DeviceIO // only with IOController among Options.Accounts
+	IO       []DeviceIO // only with IOController among Options.Accounts; on v1 not in leaves
 	Pressure Pressure   // v2 only
 }
 

@@ -1,0 +1,144 @@
+package cgroup
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func TestFreeze(t *testing.T) {
+	m := testManager(t, Limits{})
+	l := testLeaf(t, m, "cmd", Limits{})
+	start(t, l, "/bin/sh", "-c", "while :; do :; done")
+	usage := func() time.Duration {
+		d, err := l.CPUUsage()
+		require.NoError(t, err)
+		return d
+	}
+	moves := func() bool { a := usage(); time.Sleep(60 * time.Millisecond); return usage() > a }
+	eventually(t, "runs", moves)
+	for range 3 {
+		require.NoError(t, m.Freeze(time.Time{}))
+		is, err := m.Frozen()
+		require.NoError(t, err)
+		assert.True(t, is)
+		usage()
+		assert.False(t, moves(), "frozen yet running")
+		require.NoError(t, m.Thaw(time.Time{}))
+		is, err = m.Frozen()
+		require.NoError(t, err)
+		assert.False(t, is)
+		eventually(t, "goes on", moves)
+	}
+}
+
+func TestFreezeEmpty(t *testing.T) {
+	m := testManager(t, Limits{})
+	require.NoError(t, m.Freeze(time.Time{}))
+	require.NoError(t, m.Thaw(time.Time{}))
+}
+
+const bomb = `trap '' TERM HUP INT; b() { b | b & }; b; while :; do :; done`
+
+func TestKillForkBomb(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		kill func(*Manager, *Leaf) error
+	}{
+		{"leaf", func(_ *Manager, l *Leaf) error { return l.Kill(time.Now().Add(10 * time.Second)) }},
+		{"sandbox", func(m *Manager, _ *Leaf) error { return m.Kill(time.Now().Add(10 * time.Second)) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := testManager(t, Limits{Pids: 60, Memory: 256 << 20})
+			l := testLeaf(t, m, "cmd", Limits{})
+			cmd := command(l, "/bin/sh", "-c", bomb)
+			require.NoError(t, cmd.Start())
+			closeExtra(cmd)
+			go cmd.Wait()
+			eventually(t, "the limit is reached", func() bool {
+				s, err := l.Stats()
+				require.NoError(t, err)
+				return s.Pids.LimitHits > 0
+			})
+			require.NoError(t, c.kill(m, l))
+			some, err := l.Populated()
+			require.NoError(t, err)
+			assert.False(t, some)
+			pids, err := m.Procs()
+			require.NoError(t, err)
+			assert.Empty(t, pids)
+			require.NoError(t, l.Delete())
+			eventually(t, "the killed are gone", func() bool { s, err := m.Stats(); return err == nil && s.Pids.Current == 0 })
+			again := testLeaf(t, m, "cmd", Limits{}) // the sandbox is still of use
+			require.NoError(t, run(command(again, "/bin/sh", "-c", "true & wait")))
+		})
+	}
+}
+
+func TestKillFrozen(t *testing.T) {
+	m := testManager(t, Limits{})
+	a, b := testLeaf(t, m, "a", Limits{}), testLeaf(t, m, "b", Limits{})
+	start(t, a, "sleep", "100")
+	start(t, b, "/bin/sh", "-c", "while :; do :; done")
+	eventually(t, "both inside", func() bool { p, _ := m.Procs(); return len(p) == 2 })
+	require.NoError(t, m.Freeze(time.Time{}))
+	before, err := b.CPUUsage()
+	require.NoError(t, err)
+	require.NoError(t, a.Kill(time.Time{}), "one leaf of a frozen sandbox")
+	require.NoError(t, a.Delete())
+	after, err := b.CPUUsage()
+	require.NoError(t, err)
+	assert.Equal(t, before, after, "the other command ran meanwhile")
+	is, err := m.Frozen()
+	require.NoError(t, err)
+	assert.True(t, is)
+	require.NoError(t, m.Kill(time.Time{}), "the frozen sandbox")
+	is, err = m.Frozen()
+	require.NoError(t, err)
+	assert.False(t, is)
+}
+
+func TestDeletePopulated(t *testing.T) {
+	m := testManager(t, Limits{})
+	l := testLeaf(t, m, "cmd", Limits{})
+	cmd := start(t, l, "sleep", "100")
+	eventually(t, "inside", func() bool { p, _ := l.Procs(); return len(p) == 1 && p[0] == cmd.Process.Pid })
+	err := m.Delete()
+	require.ErrorIs(t, err, unix.EBUSY)
+	assert.Contains(t, err.Error(), "kill the group first")
+	some, err := l.Populated()
+	require.NoError(t, err, "still usable")
+	assert.True(t, some)
+	require.NoError(t, l.Kill(time.Time{}))
+	require.NoError(t, l.Kill(time.Time{}), "an empty one")
+	require.NoError(t, m.Delete())
+	require.NoError(t, m.Delete())
+	require.NoError(t, l.Delete())
+	for _, err := range []error{m.Freeze(time.Time{}), errOf(l.Stats()), errOf(l.Procs()), errOf(m.NewLeaf("x", Limits{})), errOf(l.CPUUsage())} {
+		assert.ErrorIs(t, err, ErrClosed)
+	}
+	assert.Equal(t, -1, l.FD())
+	assert.Empty(t, l.TasksFDs())
+}
+
+func errOf[T any](_ T, err error) error { return err }
+
+func TestDeleteNestedAndFrozen(t *testing.T) {
+	m, err := New(testParent(t), "sb", Limits{})
+	require.NoError(t, err)
+	l := testLeaf(t, m, "cmd", Limits{})
+	for _, p := range l.ps {
+		require.NoError(t, os.MkdirAll(p.Path+"/a/b", 0o755))
+		require.NoError(t, os.Mkdir(p.Path+"/c", 0o755))
+	}
+	require.NoError(t, m.Freeze(time.Time{}))
+	require.NoError(t, l.Delete())
+	for _, d := range m.dirs {
+		require.NoError(t, os.Mkdir(d.Path+"/other", 0o755))
+	}
+	require.NoError(t, m.Delete())
+}

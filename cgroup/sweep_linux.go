@@ -1,0 +1,141 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sweep removes what programs that have died left wherever Base may have put
+// them: below this process's own group in every hierarchy and, on v2, below
+// those above it. See SweepBase.
+func Sweep() ([]string, error) {
+	h, err := Detect()
+	if err != nil {
+		return nil, err
+	}
+	var p Parent
+	for i := range h.Hierarchies {
+		y := &h.Hierarchies[i]
+		dir, _ := y.dir("")
+		if y.Unusable != "" || y.ReadOnly {
+			continue
+		}
+		d := Dir{Version: y.Version, Controllers: y.Controllers, Path: dir}
+		if y.Version == 2 {
+			d.Controllers |= coreV2
+		}
+		p.Dirs = append(p.Dirs, d)
+		for y.Version == 2 && d.Path != y.Mount && strings.HasPrefix(d.Path, y.Mount) {
+			d.Path = path.Dir(d.Path)
+			p.Dirs = append(p.Dirs, d)
+		}
+	}
+	return SweepBase(p)
+}
+
+// SweepBase removes what programs that have died left below the given base,
+// killing what is still inside, and returns the names removed. A group goes
+// only if its name is that of a program, no process has that pid and start
+// time, and nobody holds the lock of Owner. What this process has no
+// permission to remove is left to who has.
+func SweepBase(base Parent) ([]string, error) {
+	names := map[string]bool{}
+	errs, removed := []error{}, []string{}
+	for _, d := range base.Dirs {
+		fd, subs, err := openSubdirs(unix.AT_FDCWD, d.Path)
+		if err != nil {
+			errs = append(errs, &Error{Op: "open", Path: d.Path, Err: err})
+			continue
+		}
+		unix.Close(fd)
+		for _, s := range subs {
+			if pid, start, ok := parseOwner(s); ok && !alive(pid, start) {
+				names[s] = true
+			}
+		}
+	}
+	for name := range names {
+		switch done, err := sweepOne(base, name); {
+		case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EROFS):
+		case err != nil:
+			errs = append(errs, fmt.Errorf("sweep %s: %w", name, err))
+		case done:
+			removed = append(removed, name)
+		}
+	}
+	return removed, errors.Join(errs...)
+}
+
+// alive reports whether a process has the pid and start time. In doubt it
+// has: /proc may hide processes of others.
+func alive(pid int, start uint64) bool {
+	if unix.Kill(pid, 0) == unix.ESRCH {
+		return false
+	}
+	now, err := startTime(pid)
+	if errors.Is(err, unix.ESRCH) { // it ended during the read
+		return false
+	}
+	return err != nil || now == start
+}
+
+// sweepOne returns false if somebody holds the lock after all.
+func sweepOne(base Parent, name string) (bool, error) {
+	var ps places
+	defer func() {
+		for _, p := range ps {
+			unix.Close(p.fd)
+		}
+	}()
+	for _, d := range base.Dirs {
+		d.Path += "/" + name
+		fd, err := openDirAt(unix.AT_FDCWD, d.Path)
+		if err == unix.ENOENT {
+			continue
+		}
+		if err != nil {
+			return false, &Error{Op: "open", Path: d.Path, Err: err}
+		}
+		ps = append(ps, place{Dir: d, fd: fd})
+		// Held until the end, so that two sweeps do not work on the same.
+		switch err := retry(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err {
+		case nil:
+		case unix.EWOULDBLOCK:
+			return false, nil
+		default:
+			return false, &Error{Op: "flock", Path: d.Path, Err: err}
+		}
+	}
+	k := killer{ps: ps}
+	if f := ps.of(FreezerController); f != nil && f.Version == 1 {
+		k.frozen = func() bool { return true } // groups below may be
+		k.release = func(map[int]struct{}) { thawTree(f.fd, ".") }
+	}
+	if err := k.run(soon()); err != nil {
+		return false, err
+	}
+	wait := newBackoff(soon())
+	for i := range ps {
+		if err := removeTree(unix.AT_FDCWD, ps[i].Path, wait); err != nil {
+			return false, ps[i].busy(err)
+		}
+	}
+	return len(ps) > 0, nil
+}
+
+// thawTree thaws a v1 freezer group and all below.
+func thawTree(dirfd int, name string) {
+	fd, subs, err := openSubdirs(dirfd, name)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	_ = writeAt(fd, "freezer.state", "THAWED")
+	for _, s := range subs {
+		thawTree(fd, s)
+	}
+}
