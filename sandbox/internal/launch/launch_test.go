@@ -93,7 +93,7 @@ func TestHangEndsAtDeadline(t *testing.T) {
 	for name, m := range modes {
 		t.Run(name, func(t *testing.T) {
 			b := builder(m)
-			b.Call(unix.SYS_PAUSE, "pause", "")
+			b.Call(unix.SYS_PPOLL, "ppoll", "", plan.Null, plan.Zero, plan.Null, plan.Null)
 			execTrue(b, "/bin/true")
 			start := time.Now()
 			_, err := Launch(&Request{Plan: b.Plan(), Mode: m, Cgroup: -1, Until: start.Add(50 * time.Millisecond)})
