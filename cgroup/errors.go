@@ -95,7 +95,7 @@ func (e *UnsupportedError) Error() string {
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
 	}
-	if e.Remedy != "" {
+	if e.Remedy != "" && !strings.Contains(s, e.Remedy) { // Err may have said so
 		s += " (" + e.Remedy + ")"
 	}
 	return s

@@ -145,6 +145,31 @@ func planGroup(parent Parent, name string, l Limits, accounts Controllers) (*pla
 	return p, nil
 }
 
+// planOwner hands the accounts down; controllers for limits follow when the
+// first sandbox needs them.
+func planOwner(base Parent, name string, accounts Controllers) (*plan, Parent) {
+	p := &plan{}
+	below := Parent{Dirs: make([]Dir, 0, len(base.Dirs))}
+	for i, d := range base.Dirs {
+		n := Dir{Version: d.Version, Controllers: d.Controllers, Path: d.Path + "/" + name}
+		give := accounts & d.Controllers &^ coreV2
+		if d.Version == 2 {
+			if missing := give &^ d.Enabled; missing != 0 {
+				p.add(step{do: opWrite, at: i, rel: "cgroup.subtree_control", data: missing.enable()})
+			}
+			n.Enabled = give
+			n.Pending = d.Controllers &^ coreV2 &^ d.Enabled &^ give
+		}
+		p.add(step{do: opMkdir, at: i, rel: name})
+		p.add(step{do: opOpenDir, at: i, rel: name})
+		if d.Version == 2 && give != 0 {
+			p.add(step{do: opWrite, at: i, rel: name + "/cgroup.subtree_control", data: give.enable()})
+		}
+		below.Dirs = append(below.Dirs, n)
+	}
+	return p, below
+}
+
 // planLeaf is one command's group within the manager's directories.
 func planLeaf(dirs []Dir, name string, l Limits, oomGroup bool) (*plan, error) {
 	if err := validName("name", name); err != nil {
