@@ -295,15 +295,18 @@ func (c *Cmd) judge(x *exitFacts) *Result {
 		wall: x.wallHit, output: c.over.Load(), denied: e.kills,
 		cpuUsed: x.cpu(), cpuLimit: c.limits.CPUTime,
 		oomKills: x.stats.Memory.OOMKills, pidsHits: x.stats.Pids.LimitHits,
-		killed: c.killed.Load(),
+		killed: c.killed.Load() && x.killed && !x.exited,
 	}
 	if x.cpuHit {
 		f.cpuUsed = max(f.cpuUsed, c.limits.CPUTime+time.Nanosecond)
 	}
 	r := &Result{ExitCode: -1, Truncated: c.over.Load()}
-	if p := c.canceled.Load(); p != nil && x.killed {
+	// A kill that came too late has ended nothing.
+	switch p := c.canceled.Load(); {
+	case f.killed || !x.killed || x.exited:
+	case p != nil:
 		f.canceled, r.cause = true, *p
-	} else if x.killed && !f.output && !f.killed {
+	case !f.output:
 		f.killed = true // with the whole sandbox
 	}
 	if x.exited {

@@ -57,6 +57,9 @@ func newEngine(s *spec) (*engine, error) {
 	}
 	p := compileInit(s, e.facts, e.ids, ops, sources)
 	files := sources.handles(p.handles)
+	for _, path := range sources.skipped {
+		e.report.Notes = append(e.report.Notes, "optional bind left out, it does not exist: "+quotePath(path))
+	}
 	e.lap("compile", &begin)
 	if e.z, err = currentZygote(); err != nil {
 		return nil, err

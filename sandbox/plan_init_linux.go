@@ -19,7 +19,7 @@ type initPlan struct {
 }
 
 // compileInit turns a spec into the plan of its PID 1. It makes no system call.
-func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src sources) *initPlan {
+func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *sources) *initPlan {
 	a := newAssembler()
 	p := &initPlan{ids: ids}
 	own := s.namespaces
@@ -33,7 +33,7 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src sources
 	r := &rootPlan{
 		assembler: a, ids: ids, facts: f, job: owner{s.uid, s.gid}, ops: sortedForPlan(ops), sources: src,
 		trees: map[int]plan.Reg{}, devices: map[string]plan.Reg{}, made: map[string]bool{}, userns: plan.None,
-		mqueue: own.Has(namespace.IPC), root: plan.None, proc: plan.None,
+		mqueue: own.Has(namespace.IPC), root: plan.None, proc: plan.None, layered: src.layered,
 	}
 	if f.mounts && ids.wire != nil {
 		userns = a.Reg("userns")

@@ -29,7 +29,7 @@ type rootPlan struct {
 	facts   *hostFacts
 	job     owner
 	ops     []rootfs.Op
-	sources sources
+	sources *sources
 	userns  plan.Reg // descriptor of the user namespace; None: ids are not mapped on mounts
 
 	trees   map[int]plan.Reg // of binds, by index of the operation
@@ -39,6 +39,7 @@ type rootPlan struct {
 	made    map[string]bool // directories known to exist
 	mapped  []mappedTree
 	mqueue  bool
+	layered bool // a layer in memory lies over the root
 }
 
 type owner struct{ uid, gid uint32 }
@@ -136,11 +137,11 @@ func (r *rootPlan) openHandles(keep *[]plan.Reg) []string {
 	for i, op := range r.ops {
 		switch op := op.(type) {
 		case rootfs.Base:
-			if r.sources[op.Dir].handle {
+			if r.sources.at[op.Dir].handle {
 				r.root = open(op.Dir, attrRO|attrNoSUID)
 			}
 		case rootfs.Bind:
-			if r.sources[op.Source].handle {
+			if r.sources.at[op.Source].handle {
 				r.trees[i] = open(op.Source, bindAttrs(op.Flags))
 			}
 		}
@@ -171,9 +172,47 @@ func (r *rootPlan) idmap(t plan.Reg, path string, must bool) {
 
 // pivot is the second part.
 func (r *rootPlan) pivot() {
-	r.Call(unix.SYS_MOVE_MOUNT, "move_mount", "/", plan.R(r.root), r.Str(""), plan.CWD, r.Str("/"),
+	if r.layered {
+		r.layer()
+	}
+	r.pivotTo(r.root)
+}
+
+// layer puts a writable layer in memory over a root that lacks mount points, or is to have files of the caller's: nothing is ever made on the
+// host for a sandbox (CVE-2024-45310). The layers have fixed names in a root of their own, so no path of the caller's is parsed as a mount
+// option.
+func (r *rootPlan) layer() {
+	size := int64(1 << 20)
+	for _, op := range r.ops {
+		if f, ok := op.(rootfs.File); ok {
+			size += int64(len(f.Data)) + 64<<10
+		}
+	}
+	scratch := r.filesystem("tmpfs", "layers", attrNoSUID, "size="+strconv.FormatInt(size, 10), "nr_inodes=65536", "mode=0755")
+	r.pivotTo(scratch)
+	for _, dir := range []string{"lower", "upper", "work"} {
+		r.Call(unix.SYS_MKDIRAT, "mkdirat", "layer "+dir, plan.CWD, r.Str(dir), octal(0o755))
+	}
+	at := r.openat2(plan.None, "lower", unix.O_PATH, "O_PATH", 0, "layer lower")
+	r.attach(r.root, at, "layer lower")
+	r.close(at)
+	fs := r.Reg("fs")
+	r.root = r.Reg("mnt:overlay")
+	r.Call(unix.SYS_FSOPEN, "fsopen", "overlay", r.Str("overlay"), plan.Flag(unix.FSOPEN_CLOEXEC, "FSOPEN_CLOEXEC")).To(fs)
+	for _, o := range [][2]string{{"lowerdir", "/lower"}, {"upperdir", "/upper"}, {"workdir", "/work"}} {
+		r.Call(unix.SYS_FSCONFIG, "fsconfig", "overlay", plan.R(fs), plan.Flag(unix.FSCONFIG_SET_STRING, "SET_STRING"), r.Str(o[0]), r.Str(o[1]), plan.Zero)
+	}
+	r.Call(unix.SYS_FSCONFIG, "fsconfig", "overlay", plan.R(fs), plan.Flag(unix.FSCONFIG_SET_FLAG, "SET_FLAG"), r.Str("userxattr"), plan.Null, plan.Zero)
+	r.Call(unix.SYS_FSCONFIG, "fsconfig", "overlay", plan.R(fs), plan.Flag(unix.FSCONFIG_CMD_CREATE, "CMD_CREATE"), plan.Null, plan.Null, plan.Zero)
+	r.Call(unix.SYS_FSMOUNT, "fsmount", "overlay", plan.R(fs), plan.Flag(unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), names(attrNoSUID, mountAttrNames)).To(r.root)
+	r.close(fs)
+}
+
+// pivotTo makes a mount the root, and lets go of the old one.
+func (r *rootPlan) pivotTo(root plan.Reg) {
+	r.Call(unix.SYS_MOVE_MOUNT, "move_mount", "/", plan.R(root), r.Str(""), plan.CWD, r.Str("/"),
 		plan.Flag(unix.MOVE_MOUNT_F_EMPTY_PATH, "F_EMPTY_PATH"))
-	r.Call(unix.SYS_FCHDIR, "fchdir", "/", plan.R(r.root))
+	r.Call(unix.SYS_FCHDIR, "fchdir", "/", plan.R(root))
 	r.Call(unix.SYS_PIVOT_ROOT, "pivot_root", "/", r.Str("."), r.Str("."))
 	r.Call(unix.SYS_UMOUNT2, "umount2", "old root", r.Str("."), plan.Flag(unix.MNT_DETACH, "MNT_DETACH"))
 	r.Call(unix.SYS_CHDIR, "chdir", "/", r.Str("/"))
@@ -185,7 +224,7 @@ func (r *rootPlan) fill() {
 		switch op := op.(type) {
 		case rootfs.Base:
 		case rootfs.Bind:
-			r.place(r.trees[i], op.Target, r.sources[op.Source].dir)
+			r.place(r.trees[i], op.Target, r.sources.at[op.Source].dir)
 		case rootfs.Tmpfs:
 			if op.Target != "/" {
 				r.place(r.tmpfs(op), op.Target, true)
@@ -205,6 +244,9 @@ func (r *rootPlan) fill() {
 		case rootfs.Symlink:
 			r.symlink(op.Link, op.Target)
 		}
+	}
+	if r.layered {
+		r.readOnly("/")
 	}
 }
 
@@ -263,6 +305,9 @@ func (r *rootPlan) create(target string, mode uint32, tolerated ...unix.Errno) p
 
 func (r *rootPlan) file(op rootfs.File) {
 	r.parents(op.Target)
+	if r.layered {
+		r.unlink(op.Target)
+	}
 	fd := r.openat2(plan.None, op.Target, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, "O_WRONLY|O_CREAT|O_TRUNC|O_NOFOLLOW|O_NONBLOCK", op.Perm(), op.Target)
 	if len(op.Data) > 0 {
 		r.write(fd, op.Data, op.Target)
@@ -284,8 +329,16 @@ func (r *rootPlan) mkdir(target string, mode uint32, job bool) {
 	}
 }
 
+// unlink removes what a root may have at the place of a file, above all a link (CVE-2021-30465): from the layer in memory, not from the host.
+func (r *rootPlan) unlink(target string) {
+	r.Call(unix.SYS_UNLINKAT, "unlinkat", target, plan.CWD, r.Str(relative(target)), plan.Zero).Tolerate(unix.ENOENT, unix.EISDIR, unix.EROFS)
+}
+
 func (r *rootPlan) symlink(link, target string) {
 	r.parents(target)
+	if r.layered {
+		r.unlink(target)
+	}
 	r.Call(unix.SYS_SYMLINKAT, "symlinkat", target, r.Str(link), plan.CWD, r.Str(relative(target)))
 }
 

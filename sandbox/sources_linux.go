@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/belljar-go/belljar/rootfs"
 	"golang.org/x/sys/unix"
@@ -14,39 +15,47 @@ type source struct {
 	handle bool // the zygote clones what the descriptor stands for, instead of what the path leads to later
 }
 
-type sources map[string]source
+// sources is what a root takes from the host, opened.
+type sources struct {
+	at      map[string]source // by path on the host
+	layered bool              // the root lacks something that has to be made in it
+	skipped []string          // optional binds whose source does not exist
+}
 
-func (s sources) close() {
-	for _, src := range s {
+func (s *sources) close() {
+	for _, src := range s.at {
 		_ = unix.Close(src.fd)
 	}
 }
 
 // handles returns the descriptors of these paths, in their order. They stay s's.
-func (s sources) handles(paths []string) []int {
+func (s *sources) handles(paths []string) []int {
 	fds := make([]int, len(paths))
 	for i, p := range paths {
-		fds[i] = s[p].fd
+		fds[i] = s.at[p].fd
 	}
 	return fds
 }
 
 // openSources opens what the root takes from the host, with the caller's rights. A missing source that is optional is left out of ops. The
 // result must be closed, also after an error.
-func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (sources, error) {
+func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (*sources, error) {
 	mine := map[string]bool{}
 	for _, op := range s.ops {
 		if b, ok := op.(rootfs.Bind); ok {
 			mine[b.Source] = true
 		}
 	}
-	found := sources{}
+	found := &sources{at: map[string]source{}}
 	var kept []rootfs.Op
 	for _, op := range *ops {
 		switch o := op.(type) {
 		case rootfs.Bind:
-			optional, err := o.Flags&rootfs.BindOptional != 0, found.open(o.Source, f.mounts && mine[o.Source])
-			if optional && err == unix.ENOENT {
+			err := found.open(o.Source, f.mounts && mine[o.Source])
+			if err == unix.ENOENT && o.Flags&rootfs.BindOptional != 0 {
+				if mine[o.Source] {
+					found.skipped = append(found.skipped, o.Source)
+				}
 				continue
 			}
 			if err != nil {
@@ -54,7 +63,7 @@ func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (sources, error) {
 			}
 		case rootfs.Base:
 			err := found.open(o.Dir, f.mounts)
-			if err == nil && !found[o.Dir].dir {
+			if err == nil && !found.at[o.Dir].dir {
 				err = unix.ENOTDIR
 			}
 			if err != nil {
@@ -64,12 +73,13 @@ func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (sources, error) {
 		kept = append(kept, op)
 	}
 	*ops = kept
+	found.layered = found.incomplete(kept)
 	return found, nil
 }
 
 // open opens a path of the host, which must be readable, and a directory searchable.
-func (s sources) open(path string, handle bool) error {
-	if _, ok := s[path]; ok {
+func (s *sources) open(path string, handle bool) error {
+	if _, ok := s.at[path]; ok {
 		return nil
 	}
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -81,19 +91,82 @@ func (s sources) open(path string, handle bool) error {
 		_ = unix.Close(fd)
 		return err
 	}
-	s[path] = source{fd: fd, dir: dir, handle: handle}
+	s.at[path] = source{fd: fd, dir: dir, handle: handle}
 	return nil
 }
 
 func inspect(fd int) (dir bool, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	dir, err = isDir(fd)
+	if err != nil {
 		return false, err
 	}
-	dir = st.Mode&unix.S_IFMT == unix.S_IFDIR
 	mode := uint32(unix.R_OK)
 	if dir {
 		mode |= unix.X_OK
 	}
 	return dir, unix.Faccessat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), mode, unix.AT_EACCESS)
+}
+
+func isDir(fd int) (bool, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	return st.Mode&unix.S_IFMT == unix.S_IFDIR, err
+}
+
+// incomplete tells whether a root of the caller's, which is never written to, lacks a mount point, or is to have files of its own. What is
+// looked up here is only a guess: if the root changes meanwhile, the plan's own steps fail.
+func (s *sources) incomplete(ops []rootfs.Op) bool {
+	if len(ops) == 0 {
+		return false
+	}
+	base, ok := ops[0].(rootfs.Base)
+	if !ok {
+		return false
+	}
+	root := s.at[base.Dir].fd
+	var covered []string
+	for _, op := range ops[1:] {
+		target := op.Path()
+		if within(target, covered) {
+			continue
+		}
+		switch o := op.(type) {
+		case rootfs.File, rootfs.Symlink, rootfs.Dir:
+			return true
+		case rootfs.Mask, rootfs.ReadOnly:
+			continue
+		case rootfs.Bind:
+			if !has(root, target, s.at[o.Source].dir) {
+				return true
+			}
+		default:
+			if !has(root, target, true) {
+				return true
+			}
+		}
+		covered = append(covered, target)
+	}
+	return false
+}
+
+func within(target string, dirs []string) bool {
+	for _, d := range dirs {
+		if rootfs.Within(target, d) {
+			return true
+		}
+	}
+	return false
+}
+
+// has tells whether root has a directory, or something else, at a path.
+func has(root int, path string, dir bool) bool {
+	fd, err := unix.Openat2(root, strings.TrimPrefix(path, "/"), &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	d, err := isDir(fd)
+	return err == nil && d == dir
 }

@@ -118,7 +118,7 @@ func startZygote() (_ *zygoteClient, err error) {
 	}
 	hello, err := conn.Receive()
 	if err != nil || hello.Kind != wire.Ready {
-		c.bury()
+		c.bury(err)
 		return nil, fail("start", "", c.why)
 	}
 	go c.receive()
@@ -161,7 +161,7 @@ func (c *zygoteClient) receive() {
 	for {
 		m, err := c.conn.Receive()
 		if err != nil {
-			c.bury()
+			c.bury(err)
 			return
 		}
 		c.deliver(m)
@@ -199,9 +199,8 @@ func (c *zygoteClient) deliver(m *wire.Message) {
 }
 
 // bury reaps the zygote and tells everybody who waits for it.
-func (c *zygoteClient) bury() {
+func (c *zygoteClient) bury(cause error) {
 	_ = c.conn.Close()
-	_ = unix.Kill(c.pid, 0)
 	var ws unix.WaitStatus
 	// Its own shutdown takes two seconds at most.
 	ended := waitFor(c.pid, &ws, 5*time.Second)
@@ -210,6 +209,9 @@ func (c *zygoteClient) bury() {
 		waitFor(c.pid, &ws, time.Second)
 	}
 	why := c.lastWords(ws)
+	if cause != nil && cause != io.EOF && !errors.Is(cause, os.ErrClosed) {
+		why = fmt.Errorf("%w: %w", cause, why)
+	}
 	c.mu.Lock()
 	c.gone, c.why = true, why
 	for id, ch := range c.waiting {

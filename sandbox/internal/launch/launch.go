@@ -79,13 +79,19 @@ func Launch(r *Request) (*Process, error) {
 	}
 	l := &launch{Request: r, arena: a}
 	defer a.release()
+	defer func() {
+		for _, fd := range l.opened {
+			_ = unix.Close(fd)
+		}
+	}()
 	return l.run()
 }
 
 type launch struct {
 	*Request
 	*arena
-	first int // PID of the first process of Join and Copy
+	first  int   // PID of the first process of Join and Copy
+	opened []int // by the parent's own steps: they serve the launch only
 }
 
 func (l *launch) run() (*Process, error) {
@@ -194,6 +200,8 @@ func (l *launch) parentSteps() error {
 			}
 			res = -int64(errno)
 			i += s.Skip
+		} else if s.Nr == unix.SYS_OPEN_TREE || s.Nr == unix.SYS_OPENAT2 {
+			l.opened = append(l.opened, int(res))
 		}
 		if s.Out != plan.None {
 			*l.reg(s.Out) = res

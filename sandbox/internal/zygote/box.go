@@ -98,7 +98,7 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		Plan: p, Files: append([]int{z.image, pipe[0]}, files...), Mode: launch.Mode(req.Launch.Mode),
 		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout),
 	}
-	// What the steps of Plan.Parent open, and the user namespace, serves the launch only.
+	// The user namespace's descriptor serves the launch only.
 	var extra []int
 	defer func() {
 		for _, fd := range extra {
@@ -127,7 +127,6 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		return nil
 	}
 	proc, err := launch.Launch(r)
-	extra = append(extra, parentFiles(p, proc, err)...)
 	if err != nil {
 		return launchError("launch", err)
 	}
@@ -140,24 +139,6 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	}
 	b.init, err = newProcess(proc.PID, proc.PIDFD)
 	return err
-}
-
-// parentFiles lists the descriptors that the zygote's own steps of a plan left in its registers.
-func parentFiles(p *plan.Plan, proc *launch.Process, err error) []int {
-	regs := parentRegs(err)
-	if proc != nil {
-		regs = proc.Regs
-	}
-	if regs == nil {
-		return nil
-	}
-	var fds []int
-	for _, s := range p.Parent {
-		if s.Out != plan.None && regs[s.Out] >= 0 {
-			fds = append(fds, int(regs[s.Out]))
-		}
-	}
-	return fds
 }
 
 func launchError(stage string, err error) error {
