@@ -105,7 +105,7 @@ func (c *Cmd) start(ctx context.Context) error {
 		return err
 	}
 	c.limits = e.spec.commandLimits(c.Limits)
-	if c.limits.CPUTime > 0 && !e.grouped {
+	if c.limits.CPUTime > 0 && !e.counted {
 		return &Error{Stage: "cgroup", Op: "Limits.CPUTime", Path: c.limits.CPUTime.String(), Err: errNoAccounts}
 	}
 	if !e.grouped && (c.Limits.Memory > 0 || c.Limits.Pids > 0) {

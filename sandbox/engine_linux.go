@@ -29,7 +29,8 @@ type engine struct {
 	box     uint64
 	pid     int
 	tasks   int
-	grouped bool
+	grouped bool // commands have a cgroup
+	counted bool // CPU time is accounted
 	ended   chan struct{} // closed when PID 1 is gone
 	text    string        // the plan, for people
 	report  Report
@@ -139,7 +140,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 		if err != nil {
 			return err
 		}
-		e.box, e.pid, e.tasks, e.grouped, e.ended = a.Box, a.PID, a.Tasks, a.Group, ended
+		e.box, e.pid, e.tasks, e.grouped, e.counted, e.ended = a.Box, a.PID, a.Tasks, a.Group, a.CPU, ended
 		e.z.watch(a.Box, ended)
 		e.absorb(a, p)
 		return e.checkAccounts()
@@ -148,7 +149,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 
 // checkAccounts refuses what only a cgroup's accounts could enforce.
 func (e *engine) checkAccounts() error {
-	if e.grouped || e.spec.run.CPUTime == 0 {
+	if e.counted || e.spec.run.CPUTime == 0 {
 		return nil
 	}
 	if e.spec.mayGiveUp("WithCPUTime") {

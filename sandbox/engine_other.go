@@ -15,6 +15,7 @@ type engine struct {
 	spec    *spec
 	pid     int
 	grouped bool
+	counted bool
 	kills   bool
 	ended   chan struct{}
 	text    string

@@ -110,6 +110,7 @@ type Answer struct {
 	PID   int           `json:",omitempty"`
 	Tasks int           `json:",omitempty"` // v1 hierarchies that a command enters by itself
 	Group bool          `json:",omitempty"` // commands have a cgroup
+	CPU   bool          `json:",omitempty"` // CPU time is accounted
 	Regs  []int64       `json:",omitempty"`
 	Stats *cgroup.Stats `json:",omitempty"`
 	Notes []string      `json:",omitempty"`

@@ -58,6 +58,13 @@ func (g *groups) make(name string, req *wire.Group, a *wire.Answer) (*cgroup.Man
 	if err != nil {
 		return nil, g.without(req, a, err)
 	}
+	const tracked = cgroup.MemoryController | cgroup.CPUAcctController | cgroup.PidsController
+	if m.Missing()&tracked == tracked {
+		// Such a group counts nothing and has no members to kill.
+		_ = m.Delete()
+		return nil, g.without(req, a, errNoController)
+	}
+	a.CPU = !m.Missing().Has(cgroup.CPUAcctController)
 	a.Notes = append(a.Notes, m.Notes()...)
 	if missing := m.Missing(); missing != 0 {
 		a.Notes = append(a.Notes, "cgroup: not available here: "+missing.String())
@@ -77,6 +84,8 @@ func countTasks(m *cgroup.Manager) int {
 	}
 	return n
 }
+
+var errNoController = fmt.Errorf("no controller can be used by this user: %w", errors.ErrUnsupported)
 
 func (g *groups) without(req *wire.Group, a *wire.Answer, err error) error {
 	if req.Required {
