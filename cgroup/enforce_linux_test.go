@@ -129,6 +129,22 @@ func TestPidsLimit(t *testing.T) {
 	assert.Zero(t, s.Pids.LimitHits, "control")
 }
 
+// A leaf's own pids limit is counted there and not against its neighbour.
+func TestLeafPidsLimit(t *testing.T) {
+	m := testManager(t, Limits{Pids: 100})
+	tight, other := testLeaf(t, m, "tight", Limits{Pids: 4}), testLeaf(t, m, "other", Limits{})
+	require.Error(t, run(command(tight, "/bin/sh", "-c", forks, "20")))
+	require.NoError(t, tight.Kill(time.Time{}))
+	for what, c := range map[string]struct {
+		read func() (Stats, error)
+		hit  bool
+	}{"leaf": {tight.Totals, true}, "manager": {m.Stats, true}, "other": {other.Totals, false}} {
+		s, err := c.read()
+		require.NoError(t, err)
+		assert.Equal(t, c.hit, s.Pids.LimitHits > 0, what)
+	}
+}
+
 func TestCPULimit(t *testing.T) {
 	m := testManager(t, Limits{CPUs: 0.2})
 	l := testLeaf(t, m, "cmd", Limits{})

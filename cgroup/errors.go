@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -120,3 +121,19 @@ func (e *InvalidError) Error() string {
 
 // Is makes errors.Is(err, ErrInvalid) true.
 func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
+
+// errDeadline ends a wait. It matches ETIMEDOUT, whose own text speaks of
+// connections.
+var errDeadline error = deadlineError{}
+
+type deadlineError struct{}
+
+func (deadlineError) Error() string { return "not done by the deadline" }
+
+// Is makes errors.Is(err, syscall.ETIMEDOUT) true, and os.ErrDeadlineExceeded.
+func (deadlineError) Is(target error) bool {
+	return target == error(syscall.ETIMEDOUT) || target == os.ErrDeadlineExceeded
+}
+
+// Timeout is for os.IsTimeout and friends.
+func (deadlineError) Timeout() bool { return true }

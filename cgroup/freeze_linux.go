@@ -3,8 +3,6 @@ package cgroup
 import (
 	"bytes"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // freeze stops or continues a group and waits until the kernel says so.
@@ -33,7 +31,7 @@ func (ps places) freeze(on bool, deadline time.Time) error {
 		}
 		if !wait.wait() {
 			_ = p.write(file, map[int]string{1: "THAWED", 2: "0"}[p.Version]) // not half frozen
-			return p.err(op, file, data, unix.ETIMEDOUT)
+			return p.err(op, file, data, errDeadline)
 		}
 	}
 }

@@ -76,15 +76,8 @@ func (k *killer) atOnce() (bool, error) {
 			}
 			continue
 		}
-		switch err := writeAt(p.fd, p.prefix+"cgroup.kill", "1"); err {
-		case nil:
-		case unix.ENOENT:
-			all = false
-			if err := p.noForks(); err != nil {
-				return false, err
-			}
-		default:
-			return false, p.err("write", "cgroup.kill", "1", err)
+		if err := p.write("cgroup.kill", "1"); err != nil {
+			return false, err
 		}
 	}
 	return all, nil
@@ -160,7 +153,7 @@ func (k *killer) path() string {
 }
 
 func (k *killer) survivors(m members) error {
-	return &Error{"kill", k.path(), m.String(), unix.ETIMEDOUT}
+	return &Error{"kill", k.path(), m.String(), errDeadline}
 }
 
 // String lists some pids for a message.

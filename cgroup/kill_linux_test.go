@@ -102,6 +102,61 @@ func TestKillFrozen(t *testing.T) {
 	assert.False(t, is)
 }
 
+// Where forking cannot be forbidden the group stands still while it is killed.
+func TestKillWithoutPidsController(t *testing.T) {
+	outer := testManager(t, Limits{Pids: 60})
+	guard := testLeaf(t, outer, "guard", Limits{})
+	var p Parent
+	for _, d := range outer.dirs {
+		if d.Controllers &^= PidsController; d.Controllers != 0 {
+			p.Dirs = append(p.Dirs, d)
+		}
+	}
+	m, err := New(p, "inner", Limits{})
+	require.NoError(t, err)
+	assert.Equal(t, PidsController, m.Missing())
+	require.ErrorIs(t, m.Update(Limits{Pids: 5}), ErrUnsupported)
+	l := testLeaf(t, m, "cmd", Limits{})
+	// The limit of the group outside keeps the test itself from harm.
+	cmd := command(&Leaf{dirFD: l.FD(), tasks: append(append([]int{}, guard.TasksFDs()...), l.TasksFDs()...)}, "/bin/sh", "-c", bomb)
+	require.NoError(t, cmd.Start())
+	closeExtra(cmd)
+	go cmd.Wait()
+	eventually(t, "the limit is near", func() bool { s, err := outer.Stats(); return err == nil && s.Pids.Current > 40 })
+	require.NoError(t, l.Kill(time.Now().Add(10*time.Second)))
+	pids, err := outer.Procs()
+	require.NoError(t, err)
+	assert.Empty(t, pids)
+	is, err := m.Frozen()
+	require.NoError(t, err)
+	assert.False(t, is)
+	require.NoError(t, m.Delete())
+}
+
+// A group that stays frozen because the one above it is.
+func TestDeadlines(t *testing.T) {
+	m := testManager(t, Limits{})
+	l := testLeaf(t, m, "cmd", Limits{})
+	cmd := start(t, l, "sleep", "100")
+	eventually(t, "inside", func() bool { p, _ := m.Procs(); return len(p) == 1 })
+	above := *m.ps.of(FreezerController)
+	above.prefix = "../"
+	moment := func() time.Time { return time.Now().Add(30 * time.Millisecond) }
+	require.NoError(t, places{above}.freeze(true, time.Time{}))
+	require.NoError(t, m.Freeze(time.Time{}))
+	err := m.Thaw(moment())
+	require.ErrorIs(t, err, unix.ETIMEDOUT)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	assert.Contains(t, err.Error(), "thaw ")
+	if above.Version == 1 { // v2 kills what is frozen
+		err = m.Kill(moment())
+		require.ErrorIs(t, err, unix.ETIMEDOUT)
+		assert.Contains(t, err.Error(), itoa(cmd.Process.Pid), "who is left is named")
+	}
+	require.NoError(t, places{above}.freeze(false, time.Time{}))
+	require.NoError(t, m.Kill(time.Time{}), "and later it works")
+}
+
 func TestDeletePopulated(t *testing.T) {
 	m := testManager(t, Limits{})
 	l := testLeaf(t, m, "cmd", Limits{})
