@@ -371,7 +371,7 @@ func (p *process) wait() (*exitFacts, error) {
 	ws := syscall.WaitStatus(x.Status)
 	f := &exitFacts{
 		exited: ws.Exited(), code: ws.ExitStatus(), wall: x.Wall, user: x.User, system: x.System, maxRSS: x.MaxRSS,
-		counted: x.HasStats, stats: x.Stats, cpuHit: x.CPUHit, wallHit: x.WallHit, killed: x.Killed,
+		counted: x.HasStats, stats: x.Stats, peakAnon: x.PeakAnon, peakFile: x.PeakFile, cpuHit: x.CPUHit, wallHit: x.WallHit, killed: x.Killed,
 	}
 	switch {
 	case x.Lost:

@@ -7,18 +7,19 @@ import (
 
 // exitFacts is how a command ended, as the zygote saw it.
 type exitFacts struct {
-	exited  bool
-	code    int
-	signal  syscall.Signal
-	wall    time.Duration
-	user    time.Duration // of the first process and the children it waited for
-	system  time.Duration
-	maxRSS  int64 // bytes, of the largest single process
-	counted bool  // stats are of a cgroup
-	stats   Stats
-	cpuHit  bool
-	wallHit bool
-	killed  bool // by request of this process
+	exited             bool
+	code               int
+	signal             syscall.Signal
+	wall               time.Duration
+	user               time.Duration // of the first process and the children it waited for
+	system             time.Duration
+	maxRSS             int64 // bytes, of the largest single process
+	counted            bool  // stats are of a cgroup
+	stats              Stats
+	peakAnon, peakFile int64 // bytes, as far as sampled
+	cpuHit             bool
+	wallHit            bool
+	killed             bool // by request of this process
 }
 
 // cpu is the CPU time of the whole command, where only one process' is known, of that.
@@ -35,7 +36,7 @@ func (x *exitFacts) usage() Usage {
 	}
 	m := x.stats.Memory
 	return Usage{
-		CPU: x.stats.CPU, Wall: x.wall, PeakMemory: m.Peak, PeakAnon: m.Anon, PeakFile: m.File,
+		CPU: x.stats.CPU, Wall: x.wall, PeakMemory: m.Peak, PeakAnon: x.peakAnon, PeakFile: x.peakFile,
 		PeakPids: x.stats.Pids.Peak, IO: x.stats.IO, OOMKills: m.OOMKills, PidsHits: x.stats.Pids.LimitHits,
 	}
 }

@@ -96,7 +96,7 @@ func Int[T ~int | ~int32 | ~int64 | ~uint | ~uint32 | ~uint64](v T) Arg {
 
 // Flag is a number that is printed by name.
 func Flag(v uint64, text string) Arg {
-	if v == 0 {
+	if v == 0 && text == "" {
 		text = "0"
 	}
 	return Arg{Kind: Imm, Value: int64(v), Text: text}

@@ -139,18 +139,19 @@ type Error struct {
 
 // Exit is how a command ended.
 type Exit struct {
-	Status   uint32 // as of wait(2)
-	Wall     time.Duration
-	User     time.Duration // of the first process and the children it waited for
-	System   time.Duration
-	MaxRSS   int64 // bytes, of the largest single process
-	HasStats bool
-	Stats    cgroup.Stats // of its leaf
-	CPUHit   bool
-	WallHit  bool
-	Killed   bool // by request
-	Lost     bool // not even SIGKILL ended it: it waits for a file system that does not answer
-	Leftover bool // something of it was still alive and has been killed
+	Status             uint32 // as of wait(2)
+	Wall               time.Duration
+	User               time.Duration // of the first process and the children it waited for
+	System             time.Duration
+	MaxRSS             int64 // bytes, of the largest single process
+	HasStats           bool
+	Stats              cgroup.Stats // of its leaf
+	PeakAnon, PeakFile int64        // bytes, as far as sampled
+	CPUHit             bool
+	WallHit            bool
+	Killed             bool // by request
+	Lost               bool // not even SIGKILL ended it: it waits for a file system that does not answer
+	Leftover           bool // something of it was still alive and has been killed
 }
 
 // Ended says that a sandbox's PID 1 is gone.

@@ -91,17 +91,28 @@ func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 	}
 	r.Files = append(r.Files, files...)
 	c.started = time.Now()
-	proc, err := launch.Launch(r)
-	c.mu.Lock()
-	if c.launch >= 0 {
-		_ = unix.Close(c.launch)
-		c.launch = -1
+	proc, err := c.attempt(r)
+	// A file that has just been written is busy as long as another launch under way has a copy of the writer's descriptor, which it closes
+	// among its first steps. Nothing of a failed launch is left, so it can be tried again.
+	for tries := 0; errors.Is(err, unix.ETXTBSY) && tries < 50 && !c.killed.Load(); tries++ {
+		time.Sleep(2 * time.Millisecond)
+		proc, err = c.attempt(r)
 	}
-	c.mu.Unlock()
 	if err != nil {
 		return nil, launchError("launch", err)
 	}
 	return proc, nil
+}
+
+func (c *command) attempt(r *launch.Request) (*launch.Process, error) {
+	proc, err := launch.Launch(r)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.launch >= 0 {
+		_ = unix.Close(c.launch)
+		c.launch = -1
+	}
+	return proc, err
 }
 
 // launching keeps a descriptor of the new process so that kill can reach it before its exec.

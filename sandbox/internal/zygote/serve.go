@@ -110,6 +110,8 @@ func (z *zygote) handle(m *wire.Message) {
 		_ = unix.Close(fd)
 	}
 	if m.Kind == wire.Start {
+		// The program alone has its files now: whoever reads from it sees the end when it ends.
+		m.CloseFiles()
 		z.afterStart(m.ID, err)
 	}
 }

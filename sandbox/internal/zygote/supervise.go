@@ -46,8 +46,9 @@ func (c *command) enforce(exit *wire.Exit, stop <-chan struct{}) {
 		wall = t.C
 	}
 	var timer *time.Timer
-	if c.leaf != nil && (c.req.CPU > 0 || c.groupKill()) {
-		timer = time.NewTimer(c.nextCheck(0))
+	every := firstLook
+	if c.leaf != nil {
+		timer = time.NewTimer(c.nextCheck(0, every))
 		defer timer.Stop()
 		check = timer.C
 	}
@@ -77,7 +78,9 @@ func (c *command) enforce(exit *wire.Exit, stop <-chan struct{}) {
 				check = nil
 				continue
 			}
-			timer.Reset(c.nextCheck(used))
+			c.sample(exit)
+			every = min(2*every, lastLook)
+			timer.Reset(c.nextCheck(used, every))
 		}
 	}
 }
@@ -92,17 +95,32 @@ func (c *command) lastCheck(exit *wire.Exit) {
 	}
 }
 
-// nextCheck is when the limit could be reached at the earliest, were all CPUs the command's; at least a
-// millisecond, so that the kernel's accounts have moved on.
-func (c *command) nextCheck(used time.Duration) time.Duration {
-	next := 50 * time.Millisecond
-	if c.req.CPU > 0 {
-		next = max((c.req.CPU-used)/time.Duration(cpus), time.Millisecond)
-	}
+// A command is looked at often when it is young and less often later.
+const (
+	firstLook = 10 * time.Millisecond
+	lastLook  = 100 * time.Millisecond
+)
+
+// nextCheck is when to look next: at the latest when the limit could be reached, were all CPUs the command's; at least a
+// millisecond from now, so that the kernel's accounts have moved on.
+func (c *command) nextCheck(used, every time.Duration) time.Duration {
 	if c.groupKill() {
-		next = min(next, 20*time.Millisecond)
+		every = min(every, 20*time.Millisecond)
 	}
-	return next
+	if c.req.CPU > 0 {
+		every = min(every, max((c.req.CPU-used)/time.Duration(cpus), time.Millisecond))
+	}
+	return every
+}
+
+// sample notes how memory is split, for which the kernel keeps no peak.
+func (c *command) sample(exit *wire.Exit) {
+	s, err := c.leaf.Stats()
+	if err != nil {
+		return
+	}
+	exit.PeakAnon = max(exit.PeakAnon, s.Memory.Anon)
+	exit.PeakFile = max(exit.PeakFile, s.Memory.File)
 }
 
 // end kills every process of the command. With neither cgroup nor PID namespace that is its first process only, which New does not allow.
@@ -138,7 +156,7 @@ func (c *command) settle(exit *wire.Exit) {
 		exit.Leftover = true
 		_ = c.leaf.Kill(soon())
 	}
-	if s, err := c.leaf.Stats(); err == nil {
+	if s, err := c.leaf.Totals(); err == nil {
 		exit.Stats, exit.HasStats = s, true
 	}
 	if c.req.Keep {
