@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
+	"github.com/belljar-go/belljar/seccomp"
+	"github.com/stretchr/testify/require"
 )
 
 // The test binary plays other programs: with this in the environment it runs the part of that name instead of tests.
@@ -86,4 +89,21 @@ func eventually(t testing.TB, what string, f func() bool) {
 			t.Fatal("never: " + what)
 		}
 	}
+}
+
+// newBox makes a sandbox that is closed with the test. Without cgo there is no filter to be had, which is another test's matter.
+func newBox(t testing.TB, opts ...Option) *Sandbox {
+	t.Helper()
+	sb, err := New(filtered(opts)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, sb.Close()) })
+	return sb
+}
+
+// filtered gives up the filter where this build has none.
+func filtered(opts []Option) []Option {
+	if _, err := seccomp.Default().Compile(); errors.Is(err, ErrUnsupported) {
+		return append(opts[:len(opts):len(opts)], BestEffort(WithSeccomp(seccomp.Default())))
+	}
+	return opts
 }

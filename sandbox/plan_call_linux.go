@@ -100,7 +100,13 @@ func (a assembler) keepOnly(regs []plan.Reg, inherit int) {
 	a.Call(unix.SYS_CLOSE_RANGE, "close_range", "descriptors", plan.Int(n), plan.Flag(1<<32-1, "~0"), plan.Zero)
 }
 
-func (a assembler) close(r plan.Reg) { a.Call(unix.SYS_CLOSE, "close", "", plan.R(r)) }
+func (a assembler) close(r plan.Reg) {
+	_, object, named := strings.Cut(a.Plan().Regs[r], ":")
+	if !named {
+		object = a.Plan().Regs[r]
+	}
+	a.Call(unix.SYS_CLOSE, "close", object, plan.R(r))
+}
 
 // filesystem mounts a new file system of that type, not yet attached anywhere.
 func (a assembler) filesystem(kind, object string, attrs uint64, options ...string) plan.Reg {

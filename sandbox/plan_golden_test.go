@@ -1,0 +1,235 @@
+//go:build linux
+
+package sandbox
+
+import (
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/belljar-go/belljar/namespace"
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files of plans")
+
+// rootFacts are of a machine on which plans are compiled as root of the initial user namespace.
+func rootFacts() *hostFacts {
+	return &hostFacts{
+		mapsAny: true, mounts: true, idRange: true, lastCap: 40,
+		root: rootfs.NewFacts(map[string]rootfs.Entry{
+			"/usr":          {Type: fs.ModeDir},
+			"/bin":          {Type: fs.ModeSymlink, Link: "usr/bin"},
+			"/sbin":         {Type: fs.ModeSymlink, Link: "usr/sbin"},
+			"/lib":          {Type: fs.ModeSymlink, Link: "usr/lib"},
+			"/lib64":        {Type: fs.ModeDir},
+			"/etc/ssl":      {Type: fs.ModeDir},
+			"/etc/timezone": {},
+		}),
+		proc: map[string]procEntry{
+			"/proc/acpi": procDir, "/proc/kcore": procFile, "/proc/keys": procFile, "/proc/sys": procDir,
+			"/proc/sysrq-trigger": procFile, "/proc/bus": procDir,
+		},
+	}
+}
+
+// userFacts are of the same machine for an ordinary user.
+func userFacts() *hostFacts {
+	f := rootFacts()
+	f.uid, f.gid, f.mapsAny, f.mounts = 1234, 1235, false, false
+	return f
+}
+
+func subIDFacts() *hostFacts {
+	f := userFacts()
+	f.subUIDs, f.subGIDs = namespace.SubIDRange{Start: 100000, Count: 65536}, namespace.SubIDRange{Start: 200000, Count: 65536}
+	return f
+}
+
+// handSources stand for what openSources opens: nothing is looked up on the machine. Files are those whose name has a dot.
+func handSources(s *spec, f *hostFacts, ops []rootfs.Op) *sources {
+	found := &sources{at: map[string]source{}}
+	mine := map[string]bool{}
+	for _, op := range s.ops {
+		if b, ok := op.(rootfs.Bind); ok {
+			mine[b.Source] = true
+		}
+	}
+	for _, op := range ops {
+		switch o := op.(type) {
+		case rootfs.Base:
+			found.at[o.Dir] = source{fd: -1, dir: true, handle: f.mounts}
+			found.layered = len(s.ops) > 0
+		case rootfs.Bind:
+			base := filepath.Base(o.Source)
+			dir := !strings.Contains(base, ".") && base != "timezone"
+			found.at[o.Source] = source{fd: -1, dir: dir, handle: f.mounts && mine[o.Source]}
+		}
+	}
+	return found
+}
+
+// setup compiles the plan of a sandbox without looking at this machine.
+func setup(t *testing.T, f *hostFacts, opts ...Option) (*spec, idPlan, *initPlan) {
+	t.Helper()
+	s, err := newSpec(opts)
+	require.NoError(t, err)
+	ids, err := planIDs(s, f)
+	require.NoError(t, err)
+	ops, err := s.rootOps(f.root)
+	require.NoError(t, err)
+	return s, ids, compileInit(s, f, ids, ops, handSources(s, f, ops))
+}
+
+// golden compares with testdata/plans/NAME.golden.
+func golden(t *testing.T, name, text string) {
+	t.Helper()
+	file := filepath.Join("testdata", "plans", name+".golden")
+	if *update {
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+		return
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err, "go test -run Golden -update writes it")
+	assert.Equal(t, string(want), text, "go test -run Golden -update rewrites it")
+}
+
+func TestGoldenSetups(t *testing.T) {
+	hosts := []namespace.Kind{namespace.Net, namespace.UTS, namespace.IPC, namespace.Cgroup}
+	cases := map[string]struct {
+		facts *hostFacts
+		opts  []Option
+	}{
+		"default": {rootFacts(), nil},
+		"rootfs": {rootFacts(), []Option{
+			WithRootfs("/srv/root"), WithBind("/srv/data", "/data", rootfs.BindReadOnly), WithBind("/srv/out", "/out", 0),
+			WithBind("/srv/answer.txt", "/answer.txt", rootfs.BindReadOnly),
+			WithTmpfs("/scratch", "1m"), WithFile("/etc/motd", []byte("hello\n"), 0o644), WithHostname("glass"),
+		}},
+		"rootfs-bare":         {rootFacts(), []Option{WithRootfs("/srv/root")}},
+		"user-single":         {userFacts(), []Option{WithBind("/srv/data", "/data", rootfs.BindReadOnly)}},
+		"user-single-root":    {userFacts(), []Option{WithCredential(0, 0)}},
+		"user-subids":         {subIDFacts(), []Option{WithRootfs("/srv/root")}},
+		"time":                {rootFacts(), []Option{WithTime(time.Hour, -time.Minute)}},
+		"host-namespaces":     {rootFacts(), []Option{WithHost(hosts...)}},
+		"host-pid-mount-user": {rootFacts(), []Option{WithHost(namespace.PID, namespace.Mount, namespace.User), WithCredential(65534, 65534)}},
+		"no-mount-rights":     {noMounts(), []Option{WithBind("/srv/data", "/data", 0)}},
+		"own-map":             {rootFacts(), []Option{WithIDMap([]namespace.IDMap{{Inside: 1000, Outside: 70000, Count: 1}}, []namespace.IDMap{{Inside: 1000, Outside: 70000, Count: 1}})}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, ids, p := setup(t, c.facts, c.opts...)
+			text := "mode " + modeNames[p.mode] + ", clone " + names(p.flags, cloneNames).Text + "\n" + idText(ids) + "\n" + p.String()
+			golden(t, name, text)
+			checkText(t, text)
+			again := func() string { _, _, p := setup(t, c.facts, c.opts...); return p.String() }
+			assert.Equal(t, p.String(), again(), "the same options give the same plan")
+		})
+	}
+}
+
+// noMounts is root in a container: it may map ids, but not touch the mounts of the host.
+func noMounts() *hostFacts {
+	f := rootFacts()
+	f.mounts, f.idRange = false, false
+	f.ownRange = namespace.IDMap{Inside: 0, Outside: 1, Count: 65535}
+	return f
+}
+
+var modeNames = []string{"direct", "join", "copy"}
+
+func idText(ids idPlan) string {
+	w := ids.wire
+	switch {
+	case w == nil:
+		return "ids: of the host"
+	case w.Count > 0:
+		return "ids: a range of 65536"
+	}
+	text := "uid_map " + flat(w.UIDs) + "; gid_map " + flat(w.GIDs)
+	if w.DenySetgroups {
+		text += "; setgroups deny"
+	}
+	if w.Helper {
+		text += "; by newuidmap and newgidmap"
+	}
+	return text
+}
+
+func flat(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+func TestGoldenCommands(t *testing.T) {
+	program := &commandSpec{path: "/bin/echo", args: []string{"echo", "hi"}, env: []string{defaultPath}, dir: "/box", files: 3}
+	with := func(f func(c *commandSpec)) *commandSpec { c := *program; f(&c); return &c }
+	filter := make([]byte, 16) // two instructions
+	cases := map[string]struct {
+		facts *hostFacts
+		opts  []Option
+		tasks int
+		cmd   *commandSpec
+	}{
+		"command":      {rootFacts(), nil, 0, program},
+		"command-v1":   {rootFacts(), nil, 3, program},
+		"command-user": {userFacts(), nil, 0, program},
+		"command-caps": {rootFacts(), []Option{WithCapabilities("CAP_NET_BIND_SERVICE", "CAP_CHOWN"), WithCredential(0, 0, 5, 6)}, 0, program},
+		"command-tty":  {rootFacts(), nil, 0, with(func(c *commandSpec) { c.tty = true })},
+		"command-path": {rootFacts(), nil, 0, with(func(c *commandSpec) { c.path = "echo"; c.env = []string{"PATH=/usr/local/bin:relative::/bin"} })},
+		"command-time": {rootFacts(), []Option{WithTime(time.Hour)}, 0, program},
+		"command-host": {rootFacts(), []Option{WithHost(namespace.PID, namespace.Mount, namespace.User, namespace.Net), WithCredential(65534, 65534)}, 0, program},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s, ids, _ := setup(t, c.facts, c.opts...)
+			p := compileCommand(s, ids, c.facts.lastCap, c.tasks, filter, c.cmd)
+			text := "mode " + modeNames[p.mode] + "\n" + p.String()
+			golden(t, name, text)
+			checkText(t, text)
+			assert.Len(t, p.Inputs, 1+c.tasks+c.cmd.files)
+		})
+	}
+}
+
+func TestGoldenFiles(t *testing.T) {
+	for name, f := range map[string]*hostFacts{"root": rootFacts(), "user": userFacts()} {
+		s, ids, _ := setup(t, f)
+		golden(t, "open-"+name, compileOpen(s, ids, "/box/out", 0, 0).String())
+		golden(t, "create-"+name, compileOpen(s, ids, "/box/in", 0o101, 0o644).String())
+		golden(t, "terminal-"+name, compileTerminal(s, ids, WindowSize{Rows: 24, Cols: 80}).String())
+	}
+	golden(t, "zygote", compileZygote().String())
+}
+
+var address = regexp.MustCompile(`0x[0-9a-f]{4,}`)
+
+// checkText looks for what would differ from one machine or run to the next.
+func checkText(t *testing.T, text string) {
+	t.Helper()
+	assert.NotRegexp(t, address, text)
+	for _, line := range strings.Split(text, "\n") {
+		assert.NotContains(t, line, "(BADINDEX", line)
+		assert.NotContains(t, line, ", )", line)
+	}
+}
+
+// TestPlanText compares what a real sandbox says of itself with what it is told to do.
+func TestPlanText(t *testing.T) {
+	sb := newBox(t, WithHostname("glass"), WithTmpfs("/scratch", "1m"))
+	text := sb.Plan()
+	for _, want := range []string{
+		`sethostname("glass", 5)`, `pivot_root(".", ".")`, `umount2(".", MNT_DETACH)`, "PR_SET_NO_NEW_PRIVS", "execveat(pause",
+		`fsopen("proc", FSOPEN_CLOEXEC)`, `mkdirat(AT_FDCWD, "scratch", 0755)`, "capset(",
+	} {
+		assert.Contains(t, text, want)
+	}
+	for _, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		assert.Regexp(t, `^(zygote|child ) +\w[\w ]* +\w+\(.*\)( = \S.*)?( \?.*)?$`, line)
+	}
+}
