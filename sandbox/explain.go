@@ -101,6 +101,12 @@ var remedies = []remedy{
 			"In Kubernetes set securityContext.seccompProfile.",
 	},
 	{
+		steps:  []string{"id map mount_setattr"},
+		errnos: []syscall.Errno{syscall.EINVAL, syscall.EPERM},
+		text: "The file system of this directory cannot map ids (tmpfs can since Linux 6.3, NFS and overlayfs cannot), so what the job writes there would belong to nobody. " +
+			"Bind a directory of another file system, such as ext4, xfs or btrfs; bind it read-only; or collect results with Sandbox.FS.",
+	},
+	{
 		steps: []string{"id map", "withidmap"},
 		text: "An ordinary user maps ids other than the own only with the programs newuidmap and newgidmap (package uidmap or shadow-utils) and a range in /etc/subuid and /etc/subgid: " +
 			"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER.",

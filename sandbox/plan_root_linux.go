@@ -126,7 +126,9 @@ func (r *rootPlan) openHandles(keep *[]plan.Reg) []string {
 		r.InParent(func() {
 			t = r.openTreeAt(in, "", path)
 			if r.userns != plan.None {
+				r.Stage("id map")
 				r.idmap(t, path, attrs&attrRO == 0)
+				r.Stage("root")
 			}
 			r.setattr(t, path, attrs, true, true)
 		})
