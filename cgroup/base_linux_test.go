@@ -85,6 +85,32 @@ func TestBaseOfPopulated(t *testing.T) {
 	assert.Equal(t, d.Path+"/cmd", got.Path)
 }
 
+// Controllers that are not needed now are worth a step up, for they may be
+// needed later; but what can be had is had without them.
+func TestBasePrefersUsual(t *testing.T) {
+	const usual = MemoryController | PidsController | CPUController
+	m := testManager(t, Limits{CPUs: 1}) // the sandbox has cpu, its leaves have not
+	d := m.ps.of(MemoryController)
+	testLeaf(t, m, "cmd", Limits{})
+	y := Hierarchy{Version: d.Version, Mount: d.Path, Root: "/", Own: "/cmd"}
+	got, err := y.base("", usual, 0)
+	require.NoError(t, err)
+	if d.Version == 1 {
+		assert.Equal(t, d.Path+"/cmd", got.Path)
+		return
+	}
+	assert.Equal(t, d.Path, got.Path)
+	assert.True(t, got.Controllers.Has(usual))
+	y = Hierarchy{Version: d.Version, Mount: d.Path + "/cmd", Root: "/", Own: "/"}
+	got, err = y.base("", usual, 0)
+	require.NoError(t, err)
+	assert.Equal(t, d.Path+"/cmd", got.Path)
+	assert.Equal(t, MemoryController|PidsController, got.Controllers&usual)
+	_, err = y.base("", usual, CPUController)
+	require.ErrorIs(t, err, ErrUnsupported)
+	require.ErrorIs(t, err, unix.ENOENT)
+}
+
 // A host whose unified hierarchy has no controllers, but no freezer elsewhere:
 // freezing, killing and CPU time work there without any.
 func TestUnifiedCore(t *testing.T) {

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"errors"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +41,10 @@ func (b *builder) step(s *step) error {
 	if b.trace != nil {
 		op := s.op(b.dirs)
 		if err := b.trace(op); err != nil {
+			var whole *Error
+			if errors.As(err, &whole) {
+				return err
+			}
 			return &Error{op.Call, op.Path, op.Data, err}
 		}
 	}

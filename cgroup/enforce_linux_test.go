@@ -40,7 +40,8 @@ func TestMemoryLimit(t *testing.T) {
 				s, err := read()
 				require.NoError(t, err)
 				assert.Equal(t, want, s.Memory.OOMKills, what)
-				assert.LessOrEqual(t, s.Memory.Peak, c.limit, what)
+				// What the kernel must have to end the process may go beyond.
+				assert.LessOrEqual(t, s.Memory.Peak, c.limit+1<<20, what)
 				assert.Greater(t, s.Memory.Peak, min(c.limit, 128<<20)*3/4, what)
 				assert.Positive(t, s.CPU.Total, what)
 				assert.Equal(t, s.CPU.Total, s.CPU.User+s.CPU.System, what)
@@ -70,7 +71,7 @@ func TestOOMGroup(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	closeExtra(cmd)
 	eventually(t, "an OOM kill", func() bool { n, err := l.OOMKills(); return err == nil && n > 0 })
-	if versionOf(m.dirs, MemoryController) == 2 {
+	if m.KillsWholeLeaf() {
 		eventually(t, "all of the command is gone", func() bool { some, err := l.Populated(); return err == nil && !some })
 		assert.Empty(t, m.Notes())
 	} else {

@@ -54,8 +54,7 @@ func (h *Hierarchy) verify() {
 }
 
 // Base returns the groups below which this process may make others, with all
-// controllers of need. Further ones are included where they cost nothing
-// more.
+// controllers of need. The others are included as far as they can be had.
 //
 // On v1 that is the process's own group of each hierarchy, so limits above
 // keep holding. On v2 it is the nearest of its own group and the groups above
@@ -115,10 +114,14 @@ func (h *Hierarchy) base(at string, have, need Controllers) (Dir, error) {
 		}
 		return Dir{Version: 1, Controllers: have, Path: dir}, nil
 	}
-	// The accounts of memory and pids are worth a few steps up, the rest not.
-	want := need | have&(MemoryController|PidsController)
-	d, err := h.climb(dir, at, want)
-	if err != nil && want != need {
+	// Whoever asks for little now may want a quota later, from the same base:
+	// the usual controllers are worth a few steps up, the rest is not.
+	const usual = MemoryController | PidsController
+	d, err := h.climb(dir, at, need|have&(usual|CPUController))
+	if err != nil {
+		d, err = h.climb(dir, at, need|have&usual)
+	}
+	if err != nil {
 		d, err = h.climb(dir, at, need)
 	}
 	if err != nil {

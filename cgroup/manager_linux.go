@@ -93,6 +93,13 @@ func (m *Manager) Notes() []string { return m.notes }
 // controller for us: the fields of Stats for it stay zero.
 func (m *Manager) Missing() Controllers { return m.missing }
 
+// KillsWholeLeaf reports whether the kernel ends a leaf as a whole when memory
+// runs out, as Limits.OOMGroup asks. If not, the OOM killer ends one process,
+// and the rest is for the caller to kill: see Leaf.OOMKills.
+func (m *Manager) KillsWholeLeaf() bool {
+	return m.Limits().OOMGroup && versionOf(m.dirs, MemoryController) == 2
+}
+
 // Name is the name given to New.
 func (m *Manager) Name() string { return m.name }
 

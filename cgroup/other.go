@@ -56,6 +56,7 @@ func (w *Owner) Parent() Parent { return Parent{} }
 func (w *Owner) Close() error   { return notHere("Close") }
 
 func (m *Manager) Name() string                          { return "" }
+func (m *Manager) KillsWholeLeaf() bool                  { return false }
 func (m *Manager) Notes() []string                       { return nil }
 func (m *Manager) Missing() Controllers                  { return 0 }
 func (m *Manager) Limits() Limits                        { return Limits{} }

@@ -77,6 +77,13 @@ func requireFailed(t *testing.T, err error, op Op) {
 	assert.Equal(t, op, Op{e.Op, e.Path, e.Data})
 }
 
+// A hook that says all itself is not wrapped again.
+func TestTraceError(t *testing.T) {
+	mine := &Error{Op: "mkdir", Path: "/x", Err: unix.EMLINK}
+	_, err := NewWith(testParent(t), "sb", Limits{}, Options{Trace: func(Op) error { return mine }})
+	assert.Same(t, mine, err)
+}
+
 func TestOwnerRollback(t *testing.T) {
 	base := testBase(t)
 	w, err := NewOwner(base, os.Getpid(), Options{})
