@@ -3,7 +3,7 @@ import os
 import sys
 
 first = True
-for folder in ("/box", "/tmp", "/dev/shm", "/var/tmp", os.getcwd()):
+for folder in {"/box", "/tmp", "/dev/shm", "/var/tmp", os.getcwd()}:
     note = os.path.join(folder, "note-@NAME@")
     if os.path.exists(note):
         print("LEAK", note)
