@@ -77,11 +77,11 @@ func startZygote() (_ *zygoteClient, err error) {
 	fail := func(op, path string, err error) error {
 		return &Error{Stage: "zygote", Op: op, Path: path, Err: err}
 	}
-	exe, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	exe, err := openImage()
 	if err != nil {
 		return nil, fail("open", "/proc/self/exe", err)
 	}
-	defer unix.Close(exe)
+	defer exe.close()
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fail("open", os.DevNull, err)
@@ -105,7 +105,14 @@ func startZygote() (_ *zygoteClient, err error) {
 		return nil, fail("socket", "", err)
 	}
 	p := compileZygote()
-	proc, err := launch.Launch(&launch.Request{Plan: p, Files: []int{null, null, words, theirs, exe}, Cgroup: -1, Until: time.Now().Add(launchPatience)})
+	if f := tamper.Load(); f != nil {
+		(*f)(&request{plan: p})
+	}
+	var proc *launch.Process
+	err = retryBusy(func() (err error) {
+		proc, err = launch.Launch(&launch.Request{Plan: p, Files: []int{null, null, words, theirs, exe.fd}, Cgroup: -1, Until: time.Now().Add(launchPatience)})
+		return err
+	})
 	if err != nil {
 		_ = conn.Close()
 		_ = stderr.Close()
@@ -120,6 +127,10 @@ func startZygote() (_ *zygoteClient, err error) {
 	if err != nil || hello.Kind != wire.Ready {
 		c.bury(err)
 		return nil, fail("start", "", c.why)
+	}
+	if err := exe.shut(); err != nil {
+		c.bury(err)
+		return nil, fail("shut", "/proc/self/exe", err)
 	}
 	go c.receive()
 	return c, nil
@@ -269,8 +280,14 @@ type request struct {
 	exit  chan *wire.Exit // where a Start's end is to be told
 }
 
+// tamper, if set, sees every request before it is sent, and the zygote's own plan. Tests make steps fail with it.
+var tamper atomic.Pointer[func(*request)]
+
 // begin sends a request and returns its number and where the reply will be.
 func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
+	if f := tamper.Load(); f != nil {
+		(*f)(&r)
+	}
 	id := c.next.Add(1)
 	reply := make(chan *wire.Message, 1)
 	c.mu.Lock()

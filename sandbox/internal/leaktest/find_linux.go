@@ -106,8 +106,8 @@ func mounts() map[string]bool {
 	return all
 }
 
-// groups returns the cgroups of programs that use this library, wherever they may be made here.
-func groups() []string {
+// Groups returns the cgroups of programs that use this library, wherever they may be made here.
+func Groups() []string {
 	h, err := cgroup.Detect()
 	if err != nil {
 		return nil

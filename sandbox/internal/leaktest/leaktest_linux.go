@@ -73,7 +73,7 @@ type Snapshot struct {
 // Take looks around.
 func Take() *Snapshot {
 	s := &Snapshot{temp: os.TempDir(), mounts: mounts(), groups: map[string]bool{}, files: Files("self"), kids: map[int]bool{}}
-	for _, g := range groups() {
+	for _, g := range Groups() {
 		s.groups[g] = true
 	}
 	for _, p := range Descendants(os.Getpid()) {
@@ -107,7 +107,7 @@ func (s *Snapshot) Left() []string {
 			add("mount %s", m)
 		}
 	}
-	for _, g := range groups() {
+	for _, g := range Groups() {
 		if !s.groups[g] && orphaned(g) {
 			add("cgroup %s", g)
 		}

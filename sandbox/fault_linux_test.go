@@ -1,0 +1,406 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/belljar-go/belljar/namespace"
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Every step of a set-up is made to fail, one after the other, and nothing may be left of it.
+
+// injected is an errno that no call of a plan returns by itself, and none tolerates.
+const injected = unix.EXFULL
+
+// tampering changes requests until the returned function is called.
+func tampering(t testing.TB, f func(*request)) (stop func()) {
+	require.True(t, tamper.CompareAndSwap(nil, &f), "one at a time")
+	stop = func() { tamper.CompareAndSwap(&f, nil) }
+	t.Cleanup(stop)
+	return stop
+}
+
+// failing makes one step of each plan of that kind fail while do runs.
+func failing(t testing.TB, kind wire.Kind, index int, errno syscall.Errno, do func()) {
+	stop := tampering(t, func(r *request) {
+		if r.kind == kind && r.plan != nil {
+			require.True(t, r.plan.Inject(index, errno))
+		}
+	})
+	defer stop()
+	do()
+}
+
+// planOf returns the plan of that kind that do sends.
+func planOf(t testing.TB, kind wire.Kind, do func()) *plan.Plan {
+	var found *plan.Plan
+	stop := tampering(t, func(r *request) {
+		if r.kind == kind && r.plan != nil {
+			found = r.plan
+		}
+	})
+	defer stop()
+	do()
+	require.NotNil(t, found)
+	return found
+}
+
+// held lists what the engine holds: descriptors here and in the zygote, the zygote's children, and its cgroups.
+func held(t testing.TB) []string {
+	t.Helper()
+	z, err := currentZygote()
+	require.NoError(t, err)
+	pid := strconv.Itoa(z.pid)
+	var all []string
+	for who, files := range map[string]map[string]int{"host": leaktest.Files("self"), "zygote": leaktest.Files(pid)} {
+		for target, n := range files {
+			all = append(all, fmt.Sprintf("%s has %d of %s", who, n, target))
+		}
+	}
+	lists, _ := filepath.Glob("/proc/" + pid + "/task/*/children")
+	for _, l := range lists {
+		b, _ := os.ReadFile(l)
+		for _, child := range strings.Fields(string(b)) {
+			all = append(all, "child "+child)
+		}
+	}
+	all = append(all, groupsOf(z.pid)...)
+	slices.Sort(all)
+	return all
+}
+
+// settled is held once nothing of what went before is still on its way out.
+func settled(t testing.TB) []string {
+	t.Helper()
+	last := held(t)
+	for same := 0; same < 5; {
+		time.Sleep(2 * time.Millisecond)
+		now := held(t)
+		if same++; !slices.Equal(now, last) {
+			same = 0
+		}
+		last = now
+	}
+	return last
+}
+
+// groupsOf lists the cgroups of a zygote, of all hierarchies, with all below them.
+func groupsOf(pid int) []string {
+	var all []string
+	for _, top := range leaktest.Groups() {
+		if !strings.Contains(top, fmt.Sprintf("/belljar-%d-", pid)) {
+			continue
+		}
+		_ = filepath.WalkDir(top, func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				all = append(all, path)
+			}
+			return nil
+		})
+	}
+	return all
+}
+
+// unchanged waits until the same is held as before, which what has just been killed may take a moment for.
+func unchanged(t testing.TB, before []string, what string) {
+	t.Helper()
+	now := held(t)
+	for end := time.Now().Add(10 * time.Second); !slices.Equal(now, before) && time.Now().Before(end); now = held(t) {
+		time.Sleep(time.Millisecond)
+	}
+	more := slices.DeleteFunc(now, func(l string) bool { return slices.Contains(before, l) })
+	less := slices.DeleteFunc(slices.Clone(before), func(l string) bool { return slices.Contains(held(t), l) })
+	if len(more)+len(less) > 0 {
+		t.Fatalf("%s: now %q, before %q", what, more, less)
+	}
+}
+
+// requireStep checks that an error names a step and is its errno.
+func requireStep(t testing.TB, err error, s plan.Step, errno syscall.Errno) {
+	t.Helper()
+	require.ErrorIs(t, err, errno, s.Call+" "+s.Object)
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, [3]string{s.Stage, s.Call, s.Object}, [3]string{e.Stage, e.Op, e.Path})
+	assert.NotEmpty(t, e.Stage, s.Call)
+	assert.NotEmpty(t, e.Path, "%s has no object", s.Call)
+	assert.Contains(t, err.Error(), s.Call)
+	assert.Contains(t, err.Error(), unix.Errno(errno).Error())
+}
+
+// tolerant tells whether a step's errors are no errors.
+func tolerant(s plan.Step) bool { return s.Soft && len(s.Errnos) == 0 }
+
+// fullOptions ask for everything that makes a plan longer.
+func fullOptions(t testing.TB) []Option {
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), []byte("data"), 0o644))
+	return filtered([]Option{
+		WithHostname("glass"), WithBind(dir, "/data", rootfs.BindReadOnly), WithBind(filepath.Join(dir, "file"), "/etc/file"),
+		WithTmpfs("/scratch", "1m"), WithFile("/etc/motd", []byte("hello\n"), 0o644), WithHosts(map[string]string{"a": "10.0.0.1"}),
+	})
+}
+
+// stride visits every step, or in a short run every few.
+func stride() int {
+	if testing.Short() {
+		return 17
+	}
+	return 1
+}
+
+func TestFaultSetup(t *testing.T) {
+	root := t.TempDir()
+	require.NoError(t, os.Chmod(root, 0o755))
+	for _, d := range []string{"usr", "proc", "dev", "tmp"} {
+		require.NoError(t, os.Mkdir(filepath.Join(root, d), 0o755))
+	}
+	cases := map[string]struct {
+		opts []Option
+		step int
+	}{
+		"full":   {fullOptions(t), 1},
+		"rootfs": {append(fullOptions(t), WithRootfs(root)), 1},
+		"time":   {filtered([]Option{WithTime(1e9)}), 5},
+		"host":   {filtered(hostOptions()), 3},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			p := planOf(t, wire.Create, func() { newBox(t, c.opts...) })
+			failAll(t, p, wire.Create, c.step*stride(), func() error {
+				sb, err := New(c.opts...)
+				if err == nil {
+					require.NoError(t, sb.Close())
+				}
+				return err
+			})
+			sb := newBox(t, c.opts...)
+			res, err := sb.Run(inTime(t), "/bin/true")
+			if name == "rootfs" {
+				require.ErrorIs(t, err, unix.ENOENT, "there is nothing in it")
+				return
+			}
+			require.NoError(t, err)
+			require.NoError(t, res.Err())
+		})
+	}
+}
+
+func hostOptions() []Option {
+	if os.Geteuid() != 0 {
+		return []Option{WithHost(namespace.Net, namespace.UTS, namespace.IPC)}
+	}
+	return []Option{WithHost(namespace.PID, namespace.Mount, namespace.User, namespace.Net), WithCredential(65534, 65534), BestEffort(WithMemory("64m"))}
+}
+
+// failAll makes each step of a plan fail in turn.
+func failAll(t *testing.T, p *plan.Plan, kind wire.Kind, step int, do func() error) {
+	t.Helper()
+	before := settled(t)
+	for i := -len(p.Parent); i < len(p.Child); i += step {
+		s, ok := p.Step(i)
+		require.True(t, ok)
+		var err error
+		failing(t, kind, i, injected, func() { err = do() })
+		if tolerant(s) {
+			require.NoError(t, err, s.Call+" "+s.Object)
+			continue
+		}
+		requireStep(t, err, s, injected)
+		unchanged(t, before, fmt.Sprintf("after step %d, %s %s", i, s.Call, s.Object))
+		if i%50 == 0 {
+			require.NoError(t, do(), "the next one works")
+			unchanged(t, before, "after one that worked")
+		}
+	}
+	require.NoError(t, do(), "the next one works")
+	unchanged(t, before, "at the end")
+}
+
+func TestFaultCommand(t *testing.T) {
+	cases := map[string][]Option{
+		"default": nil,
+		"time":    {WithTime(1e9)},
+		"caps":    {WithCapabilities("CAP_CHOWN"), WithCredential(0, 0)},
+	}
+	for name, opts := range cases {
+		t.Run(name, func(t *testing.T) {
+			sb := newBox(t, opts...)
+			do := func() error { _, err := sb.Run(inTime(t), "/bin/true"); return err }
+			p := planOf(t, wire.Start, func() { require.NoError(t, do()) })
+			for i := range p.Child[p.Exec:] {
+				p.Child[p.Exec+i].Object = "/bin/true"
+			}
+			failAll(t, p, wire.Start, stride(), do)
+		})
+	}
+}
+
+func TestFaultFiles(t *testing.T) {
+	sb := newBox(t)
+	require.NoError(t, sb.WriteFile("/box/a", []byte("a"), 0o644))
+	do := func() error {
+		f, err := sb.engine.open("/box/a", unix.O_RDONLY, 0)
+		if err == nil {
+			require.NoError(t, f.Close())
+		}
+		return err
+	}
+	failAll(t, planOf(t, wire.Do, func() { require.NoError(t, do()) }), wire.Do, 1, do)
+	write := func() error {
+		f, err := sb.engine.open("/box/b", unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC, 0o644)
+		if err == nil {
+			require.NoError(t, f.Close())
+		}
+		return err
+	}
+	failAll(t, planOf(t, wire.Do, func() { require.NoError(t, write()) }), wire.Do, 1, write)
+	terminal := func() error {
+		c, e, err := sb.engine.terminal(WindowSize{Rows: 2, Cols: 3})
+		if err == nil {
+			require.NoError(t, c.Close())
+			require.NoError(t, e.Close())
+		}
+		return err
+	}
+	failAll(t, planOf(t, wire.Do, func() { require.NoError(t, terminal()) }), wire.Do, 1, terminal)
+}
+
+// TestFaultGroups makes every operation on cgroups fail: those of a sandbox's group, then those of its first command's.
+func TestFaultGroups(t *testing.T) {
+	opts := filtered([]Option{WithMemory("64m"), WithPids(20), WithCPUs(0.5)})
+	sb := standing(t, opts...)
+	require.NotNil(t, grouped(t, sb))
+	before := settled(t)
+	leaf := false
+	n := 1
+	for ; ; n++ {
+		var created, started error
+		stop := tampering(t, func(r *request) {
+			if req, ok := r.body.(wire.CreateRequest); ok {
+				g := *req.Group
+				g.Fail, g.Errno = n, unix.EXFULL
+				req.Group = &g
+				r.body = req
+			}
+		})
+		sb, err := New(opts...)
+		stop()
+		created = err
+		if err == nil {
+			_, started = sb.Command("/bin/true").Run(context.Background())
+			if started != nil {
+				leaf = true
+				_, err := sb.Run(inTime(t), "/bin/true")
+				require.NoError(t, err, "the sandbox still works")
+			}
+			require.NoError(t, sb.Close())
+		}
+		failed := created
+		if failed == nil {
+			failed = started
+		}
+		unchanged(t, before, fmt.Sprintf("after operation %d", n))
+		if failed == nil {
+			break
+		}
+		require.ErrorIs(t, failed, unix.EXFULL)
+		var e *Error
+		require.ErrorAs(t, failed, &e)
+		assert.Equal(t, "cgroup", e.Stage)
+		assert.Contains(t, []string{"mkdir", "open", "write", "read", "fchown", "chown"}, e.Op)
+		assert.True(t, filepath.IsAbs(e.Path), e.Path)
+	}
+	assert.Greater(t, n, 5)
+	assert.True(t, leaf, "no operation of a command's group failed")
+}
+
+// TestFaultMaps has the kernel refuse id maps.
+func TestFaultMaps(t *testing.T) {
+	newBox(t) // it must work without the fault
+	before := settled(t)
+	const good = "1000 0 1\n"
+	for name, c := range map[string]struct {
+		uids, gids, path string
+		errno            syscall.Errno
+	}{
+		"uid_map":       {"0 0 0\n", "0 0 1\n", `uid_map "0 0 0"`, unix.EINVAL},
+		"gid_map":       {good, "0 0 1\n0 0 1\n", `gid_map "0 0 1\n0 0 1"`, unix.EINVAL},
+		"uid_map empty": {"nonsense", good, `uid_map "nonsense"`, unix.EINVAL},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if os.Geteuid() != 0 && strings.HasPrefix(name, "gid") {
+				skip(t, "needs root to map any user")
+			}
+			stop := tampering(t, func(r *request) {
+				if req, ok := r.body.(wire.CreateRequest); ok {
+					m := *req.IDMap
+					m.Count, m.UIDs, m.GIDs, m.Helper, m.DenySetgroups = 0, c.uids, c.gids, false, false
+					req.IDMap = &m
+					r.body = req
+				}
+			})
+			_, err := New(filtered(nil)...)
+			stop()
+			requireStep(t, err, plan.Step{Stage: "id map", Call: "write", Object: c.path}, c.errno)
+			unchanged(t, before, name)
+		})
+	}
+	newBox(t)
+}
+
+// TestFaultHelper has newuidmap refuse.
+func TestFaultHelper(t *testing.T) {
+	if !installed("newuidmap") {
+		skip(t, "needs newuidmap")
+	}
+	newBox(t)
+	before := settled(t)
+	stop := tampering(t, func(r *request) {
+		if req, ok := r.body.(wire.CreateRequest); ok {
+			m := *req.IDMap
+			m.Count, m.UIDs, m.GIDs, m.Helper = 0, "0 4000000000 1\n", "0 4000000000 1\n", true
+			req.IDMap = &m
+			r.body = req
+		}
+	})
+	_, err := New(filtered(nil)...)
+	stop()
+	require.ErrorIs(t, err, unix.EPERM)
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	assert.Equal(t, "id map", e.Stage)
+	assert.Contains(t, e.Path, "newuidmap")
+	unchanged(t, before, "newuidmap")
+}
+
+// TestFaultZygote makes every step fail by which the zygote comes about.
+func TestFaultZygote(t *testing.T) {
+	stopZygote()
+	host := leaktest.Files("self")
+	n := len(compileZygote().Child)
+	for i := 0; i < n; i += stride() {
+		s, _ := compileZygote().Step(i)
+		var err error
+		failing(t, 0, i, injected, func() { _, err = New(filtered(nil)...) })
+		requireStep(t, err, s, injected)
+		assert.Equal(t, host, leaktest.Files("self"), s.Call+" "+s.Object)
+	}
+	newBox(t)
+}
