@@ -4,6 +4,7 @@ package launch
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -41,8 +42,8 @@ type Request struct {
 	// Started, if set, is called with the process's PID as soon as it exists; the process waits for its end. It may fill
 	// registers. An error from it ends the launch.
 	Started func(pid int, set func(plan.Reg, int)) error
-	// Running, if set, is told the descriptor of the new process before its exec is awaited, so that it can be killed. It must not keep the descriptor after the launch failed.
-	Running func(pidfd int)
+	// Handle, if set, can end the launch from another goroutine.
+	Handle *Handle
 }
 
 // Process is a launched process. The caller owns PIDFD and must wait for the process.
@@ -84,7 +85,53 @@ func Launch(r *Request) (*Process, error) {
 			_ = unix.Close(fd)
 		}
 	}()
+	r.Handle.hold(l)
+	defer r.Handle.hold(nil)
 	return l.run()
+}
+
+// Handle ends a launch that is under way. The zero Handle is ready.
+type Handle struct {
+	mu     sync.Mutex
+	launch *launch
+	killed bool
+}
+
+func (h *Handle) hold(l *launch) {
+	if h != nil {
+		h.mu.Lock()
+		h.launch = l
+		h.mu.Unlock()
+	}
+}
+
+// Kill kills the process that is being launched, now or as soon as it exists.
+func (h *Handle) Kill() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.killed = true
+	if h.launch != nil {
+		h.launch.signal()
+	}
+}
+
+// again repeats a Kill that may have come too early.
+func (h *Handle) again() {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.killed {
+		h.launch.signal()
+	}
+}
+
+// signal kills the new process if it exists. Its descriptor stays open as long as the launch goes on.
+func (l *launch) signal() {
+	if fd := int(int32(atomic.LoadUint32(&l.ctl.pidfd))); fd >= 0 && atomic.LoadUint32(&l.ctl.pid) != 0 {
+		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	}
 }
 
 type launch struct {
@@ -154,7 +201,7 @@ func (l *launch) setClone() {
 
 // accompany does the parent's part while the new process waits.
 func (l *launch) accompany() error {
-	if l.Started == nil && len(l.Plan.Parent) == 0 && l.Running == nil {
+	if l.Started == nil && len(l.Plan.Parent) == 0 {
 		return nil
 	}
 	for atomic.LoadUint32(&l.ctl.pid) == 0 {
@@ -168,9 +215,6 @@ func (l *launch) accompany() error {
 		if l.expired() {
 			return l.timeout()
 		}
-	}
-	if l.Running != nil {
-		l.Running(int(int32(atomic.LoadUint32(&l.ctl.pidfd))))
 	}
 	if l.Started != nil {
 		if err := l.Started(int(atomic.LoadUint32(&l.ctl.pid)), func(r plan.Reg, v int) { *l.reg(r) = int64(v) }); err != nil {
@@ -242,7 +286,7 @@ func (l *launch) exec(s step) (int64, syscall.Errno) {
 // awaitExec returns when the process has called execve, has died or the deadline has passed.
 func (l *launch) awaitExec() error {
 	for atomic.LoadUint32(&l.ctl.done) != 0 {
-		wait := 100 * time.Millisecond
+		wait := 50 * time.Millisecond
 		if !l.Until.IsZero() {
 			wait = min(wait, max(time.Until(l.Until), time.Millisecond))
 		}
@@ -261,6 +305,7 @@ func (l *launch) awaitExec() error {
 			atomic.StoreUint32(&l.ctl.done, 0)
 			break
 		}
+		l.Handle.again()
 		if l.expired() {
 			return l.timeout()
 		}

@@ -29,12 +29,11 @@ type command struct {
 	killed  atomic.Bool // by request
 	settled chan struct{}
 
-	mu     sync.Mutex
-	launch int // pidfd while the launch is under way
+	launch launch.Handle
 }
 
 func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
-	c := &command{id: m.ID, stop: make(chan struct{}), settled: make(chan struct{}), launch: -1}
+	c := &command{id: m.ID, stop: make(chan struct{}), settled: make(chan struct{})}
 	if err := m.Decode(&c.req); err != nil {
 		return nil, err
 	}
@@ -83,7 +82,7 @@ func (c *command) newLeaf() (err error) {
 func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 	r := &launch.Request{
 		Plan: p, Files: []int{c.box.pidfd}, Mode: launch.Mode(c.req.Launch.Mode), Flags: c.req.Launch.Flags, Cgroup: -1,
-		Until: deadline(c.req.Launch.Timeout), Running: c.launching,
+		Until: deadline(c.req.Launch.Timeout), Handle: &c.launch,
 	}
 	if c.leaf != nil {
 		r.Cgroup = c.leaf.FD()
@@ -91,12 +90,12 @@ func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 	}
 	r.Files = append(r.Files, files...)
 	c.started = time.Now()
-	proc, err := c.attempt(r)
+	proc, err := launch.Launch(r)
 	// A file that has just been written is busy as long as another launch under way has a copy of the writer's descriptor, which it closes
 	// among its first steps. Nothing of a failed launch is left, so it can be tried again.
 	for tries := 0; errors.Is(err, unix.ETXTBSY) && tries < 50 && !c.killed.Load(); tries++ {
 		time.Sleep(2 * time.Millisecond)
-		proc, err = c.attempt(r)
+		proc, err = launch.Launch(r)
 	}
 	if err != nil {
 		return nil, launchError("launch", err)
@@ -104,40 +103,11 @@ func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 	return proc, nil
 }
 
-func (c *command) attempt(r *launch.Request) (*launch.Process, error) {
-	proc, err := launch.Launch(r)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.launch >= 0 {
-		_ = unix.Close(c.launch)
-		c.launch = -1
-	}
-	return proc, err
-}
-
-// launching keeps a descriptor of the new process so that kill can reach it before its exec.
-func (c *command) launching(pidfd int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	fd, err := unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	c.launch = fd
-	if c.killed.Load() {
-		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-	}
-}
-
 // kill asks for the command's end.
 func (c *command) kill() {
 	c.killed.Store(true)
 	c.once.Do(func() { close(c.stop) })
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.launch >= 0 {
-		_ = unix.PidfdSendSignal(c.launch, unix.SIGKILL, nil, 0)
-	}
+	c.launch.Kill()
 }
 
 // discard removes what a command that could not start has left.
