@@ -99,13 +99,24 @@ func settled(t testing.TB) []string {
 	return last
 }
 
+// groupTops are the cgroups of the zygote looked at last, which stay while it lives.
+var groupTops struct {
+	pid  int
+	dirs []string
+}
+
 // groupsOf lists the cgroups of a zygote, of all hierarchies, with all below them.
 func groupsOf(pid int) []string {
-	var all []string
-	for _, top := range leaktest.Groups() {
-		if !strings.Contains(top, fmt.Sprintf("/belljar-%d-", pid)) {
-			continue
+	if groupTops.pid != pid || len(groupTops.dirs) == 0 {
+		groupTops.pid, groupTops.dirs = pid, nil
+		for _, top := range leaktest.Groups() {
+			if strings.Contains(top, fmt.Sprintf("/belljar-%d-", pid)) {
+				groupTops.dirs = append(groupTops.dirs, top)
+			}
 		}
+	}
+	var all []string
+	for _, top := range groupTops.dirs {
 		_ = filepath.WalkDir(top, func(path string, d os.DirEntry, err error) error {
 			if err == nil && d.IsDir() {
 				all = append(all, path)
@@ -123,11 +134,13 @@ func unchanged(t testing.TB, before []string, what string) {
 	for end := time.Now().Add(10 * time.Second); !slices.Equal(now, before) && time.Now().Before(end); now = held(t) {
 		time.Sleep(time.Millisecond)
 	}
-	more := slices.DeleteFunc(now, func(l string) bool { return slices.Contains(before, l) })
-	less := slices.DeleteFunc(slices.Clone(before), func(l string) bool { return slices.Contains(held(t), l) })
-	if len(more)+len(less) > 0 {
-		t.Fatalf("%s: now %q, before %q", what, more, less)
+	if slices.Equal(now, before) {
+		return
 	}
+	without := func(a, b []string) []string {
+		return slices.DeleteFunc(slices.Clone(a), func(l string) bool { return slices.Contains(b, l) })
+	}
+	t.Fatalf("%s: now there is %q, and no longer %q", what, without(now, before), without(before, now))
 }
 
 // requireStep checks that an error names a step and is its errno.
