@@ -29,21 +29,35 @@ type engine struct {
 	box     uint64
 	pid     int
 	tasks   int
-	grouped bool // commands have a cgroup
-	counted bool // CPU time is accounted
+	grouped bool          // commands have a cgroup
+	counted bool          // CPU time is accounted
 	ended   chan struct{} // closed when PID 1 is gone
-	text    string        // the plan, for people
+	plan    *plan.Plan    // of PID 1
 	report  Report
 }
 
 // newEngine sets a sandbox up. Whatever fails, nothing stays behind.
 func newEngine(s *spec) (*engine, error) {
+	e, err := tryEngine(s)
+	var where *Error
+	if errors.As(err, &where) && where.Stage == "root" && errors.Is(err, unix.ENOENT) && refreshFacts() {
+		// What is known of the host's files has grown old: a package was removed, say.
+		return tryEngine(s.clone())
+	}
+	return e, err
+}
+
+func tryEngine(s *spec) (_ *engine, err error) {
 	begin := time.Now()
-	e := &engine{spec: s, facts: gatherFacts()}
+	e := &engine{spec: s}
 	if err := e.compileFilter(); err != nil {
 		return nil, err
 	}
-	var err error
+	if e.z, err = currentZygote(); err != nil {
+		return nil, err
+	}
+	e.facts = e.z.hostFacts()
+	e.lap("zygote", &begin)
 	if e.ids, err = planIDs(s, e.facts); err != nil {
 		return nil, err
 	}
@@ -57,22 +71,20 @@ func newEngine(s *spec) (*engine, error) {
 		return nil, err
 	}
 	p := compileInit(s, e.facts, e.ids, ops, sources)
-	files := sources.handles(p.handles)
 	for _, path := range sources.skipped {
 		e.report.Notes = append(e.report.Notes, "optional bind left out, it does not exist: "+quotePath(path))
 	}
 	e.lap("compile", &begin)
-	if e.z, err = currentZygote(); err != nil {
-		return nil, err
-	}
-	e.lap("zygote", &begin)
-	if err := e.create(p, files); err != nil {
+	if err := e.create(p, sources.handles(p.handles)); err != nil {
 		return nil, err
 	}
 	e.lap("create", &begin)
 	e.describe(p)
 	return e, nil
 }
+
+// text is the plan for people.
+func (e *engine) text() string { return e.plan.String() }
 
 func (e *engine) lap(name string, since *time.Time) {
 	now := time.Now()
@@ -242,7 +254,7 @@ func (e *engine) describe(p *initPlan) {
 	for _, l := range limitLines(s) {
 		add("%s", l)
 	}
-	e.text = p.String()
+	e.plan = p.Plan
 }
 
 func limitLines(s *spec) []string {

@@ -18,7 +18,6 @@ type engine struct {
 	counted bool
 	kills   bool
 	ended   chan struct{}
-	text    string
 	report  Report
 }
 
@@ -46,6 +45,7 @@ func prepare() error                    { return errNotHere }
 func newEngine(*spec) (*engine, error)  { return nil, errNotHere }
 func resize(*os.File, WindowSize) error { return errNotHere }
 
+func (*engine) text() string          { return "" }
 func (*engine) close() error          { return errNotHere }
 func (*engine) freeze(bool) error     { return errNotHere }
 func (*engine) stats() (Stats, error) { return Stats{}, errNotHere }

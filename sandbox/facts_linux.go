@@ -25,6 +25,7 @@ type hostFacts struct {
 	lastCap  int
 	root     rootfs.Facts
 	proc     map[string]procEntry // what is at paths below /proc that plans mask
+	kinds    map[string]bool      // by source of the default root: is it a directory
 }
 
 // procEntry is the kind of a path below /proc.
@@ -36,9 +37,10 @@ const (
 	procDir
 )
 
-// gatherFacts looks at the host; it changes nothing.
+// gatherFacts looks at the host; it changes nothing. It is done when the zygote starts, whose privileges are those that count: the host program may give up
+// its own later.
 func gatherFacts() *hostFacts {
-	f := &hostFacts{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid()), root: rootfs.HostFacts(), proc: map[string]procEntry{}}
+	f := &hostFacts{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid()), proc: map[string]procEntry{}}
 	caps := effectiveCaps()
 	has := func(c int) bool { return caps&(1<<c) != 0 }
 	f.mapsAny = f.uid == 0 && has(unix.CAP_SETUID) && has(unix.CAP_SETGID)
@@ -55,7 +57,20 @@ func gatherFacts() *hostFacts {
 	for _, op := range rootfs.ProcOps() {
 		f.proc[op.Path()] = lookProc(op.Path())
 	}
+	f.lookAtRoot()
 	return f
+}
+
+// lookAtRoot finds out what of the host the default root consists of.
+func (f *hostFacts) lookAtRoot() {
+	f.root, f.kinds = rootfs.HostFacts(), map[string]bool{}
+	for _, op := range rootfs.Default(f.root, rootfs.Etc{}) {
+		if b, ok := op.(rootfs.Bind); ok {
+			if info, err := os.Stat(b.Source); err == nil {
+				f.kinds[b.Source] = info.IsDir()
+			}
+		}
+	}
 }
 
 func lookProc(path string) procEntry {

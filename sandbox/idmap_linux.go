@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
@@ -47,6 +48,23 @@ func planIDs(s *spec, f *hostFacts) (idPlan, error) {
 	}
 	return p, nil
 }
+
+// mapsGID tells whether a group id exists inside.
+func (p idPlan) mapsGID(id uint32) bool {
+	if p.wire == nil || p.wire.Count > 0 {
+		return p.wire == nil || id < p.wire.Count
+	}
+	for _, line := range strings.Split(p.wire.GIDs, "\n") {
+		var m namespace.IDMap
+		if _, err := fmt.Sscan(line, &m.Inside, &m.Outside, &m.Count); err == nil && id-m.Inside < m.Count {
+			return true
+		}
+	}
+	return false
+}
+
+// ttyGroup is the group that terminals belong to, by a convention older than Linux.
+const ttyGroup = 5
 
 // single maps nothing but the caller's own id, to that of the job.
 func (p *idPlan) single(s *spec, f *hostFacts) {

@@ -9,9 +9,12 @@ import (
 )
 
 // assembler adds the system calls that plans are made of, with their arguments as a person would write them.
-type assembler struct{ *plan.Builder }
+type assembler struct {
+	*plan.Builder
+	strict bool // paths with symbolic links are refused
+}
 
-func newAssembler() assembler { return assembler{plan.NewBuilder()} }
+func newAssembler() assembler { return assembler{Builder: plan.NewBuilder()} }
 
 // names renders the set bits of flags.
 func names(flags uint64, of []flagName) plan.Arg {
@@ -181,7 +184,13 @@ func (a assembler) openat2(dir plan.Reg, path string, flags uint64, text string,
 	if path == "" {
 		path = "."
 	}
-	how := a.Words("{"+text+", IN_ROOT|NO_MAGICLINKS}", flags|unix.O_CLOEXEC, uint64(mode), unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+	resolve := uint64(unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS)
+	text += ", IN_ROOT|NO_MAGICLINKS"
+	if a.strict {
+		resolve |= unix.RESOLVE_NO_SYMLINKS
+		text += "|NO_SYMLINKS"
+	}
+	how := a.Words("{"+text+"}", flags|unix.O_CLOEXEC, uint64(mode), resolve)
 	a.Call(unix.SYS_OPENAT2, "openat2", object, d, a.Str(path), how, plan.Int(24)).To(r)
 	return r
 }

@@ -192,7 +192,8 @@ func compileTerminal(s *spec, ids idPlan, size WindowSize) *plan.Plan {
 	a.Stage("terminal")
 	a.enter(s, ids, pidfd)
 	const ptmx = "/dev/pts/ptmx"
-	control := a.openat2(plan.None, ptmx, unix.O_RDWR|unix.O_NOCTTY, "O_RDWR|O_NOCTTY", 0, ptmx)
+	// Without O_NONBLOCK no deadline ends a read of ours.
+	control := a.openat2(plan.None, ptmx, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, "O_RDWR|O_NOCTTY|O_NONBLOCK", 0, ptmx)
 	a.Output(control)
 	a.Call(unix.SYS_IOCTL, "ioctl", ptmx, plan.R(control), plan.Flag(unix.TIOCSPTLCK, "TIOCSPTLCK"), a.Words("{0}", 0))
 	end := a.Reg("terminal")
@@ -202,8 +203,8 @@ func compileTerminal(s *spec, ids idPlan, size WindowSize) *plan.Plan {
 	a.Call(unix.SYS_IOCTL, "ioctl", "terminal", plan.R(control), plan.Flag(unix.TIOCSWINSZ, "TIOCSWINSZ"), a.Bytes(size.bytes(), "{size}"))
 	if ids.root {
 		gid := s.gid
-		if ids.wire != nil {
-			gid = 5
+		if ids.wire != nil && ids.mapsGID(ttyGroup) {
+			gid = ttyGroup
 		}
 		a.Call(unix.SYS_FCHOWN, "fchown", "terminal", plan.R(end), plan.Int(s.uid), plan.Int(gid))
 	}

@@ -45,6 +45,7 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 	keep := []plan.Reg{lifeline, image}
 	// The zygote's steps come first in time, so its trees are known to exist when descriptors are sorted out.
 	p.handles = r.openHandles(&keep)
+	a.Stage("start")
 	a.keepOnly(keep, 1)
 	a.become(s, ids, own)
 	if own.Has(namespace.Mount) {

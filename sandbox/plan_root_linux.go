@@ -232,7 +232,7 @@ func (r *rootPlan) fill() {
 				r.place(r.tmpfs(op), op.Target, true)
 			}
 		case rootfs.Proc:
-			r.place(r.proc, op.Target, true)
+			r.placeOwn(r.proc, op.Target, true)
 		case rootfs.Dev:
 			r.dev(op)
 		case rootfs.Mask:
@@ -245,6 +245,14 @@ func (r *rootPlan) fill() {
 			r.mkdir(op.Target, op.Perm(), op.JobOwned)
 		case rootfs.Symlink:
 			r.symlink(op.Link, op.Target)
+		}
+	}
+	for _, op := range r.ops {
+		// Where the job's id is the only one there is, it owns /dev. Nodes, pts and shm are mounts of their own.
+		if dev, ok := op.(rootfs.Dev); ok {
+			at := r.openat2(plan.None, dev.Target, unix.O_PATH, "O_PATH", 0, dev.Target)
+			r.setattr(at, dev.Target, attrRO, false, false)
+			r.close(at)
 		}
 	}
 	if r.layered {
@@ -294,6 +302,14 @@ func (r *rootPlan) place(tree plan.Reg, target string, dir bool) {
 	r.attach(tree, at, target)
 	r.close(at)
 	r.close(tree)
+}
+
+// placeOwn is place for what the library relies on itself: proc and dev. A root in which a symbolic link leads there is refused, or later steps
+// would find something else (CVE-2019-19921, CVE-2026-41579).
+func (r *rootPlan) placeOwn(tree plan.Reg, target string, dir bool) {
+	r.strict = true
+	r.place(tree, target, dir)
+	r.strict = false
 }
 
 // create makes a file; with a tolerated error the next step, its close, is passed over.
@@ -346,18 +362,18 @@ func (r *rootPlan) symlink(link, target string) {
 
 // dev makes /dev: nodes of the host on empty files, since a user namespace cannot make nodes.
 func (r *rootPlan) dev(op rootfs.Dev) {
-	r.place(r.filesystem("tmpfs", op.Target, attrNone&^unix.MOUNT_ATTR_NODEV, "size=65536", "nr_inodes=64", "mode=0755"), op.Target, true)
+	r.placeOwn(r.filesystem("tmpfs", op.Target, attrNone&^unix.MOUNT_ATTR_NODEV, "size=65536", "nr_inodes=64", "mode=0755"), op.Target, true)
 	for _, d := range deviceNames {
-		r.place(r.devices[d], op.Target+"/"+d, false)
+		r.placeOwn(r.devices[d], op.Target+"/"+d, false)
 	}
 	pts := []string{"mode=0620", "ptmxmode=0666"}
-	if r.ids.root {
-		pts = append(pts, "gid=5")
+	if r.ids.root && r.ids.mapsGID(ttyGroup) {
+		pts = append(pts, fmt.Sprintf("gid=%d", ttyGroup))
 	}
-	r.place(r.filesystem("devpts", op.Target+"/pts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, pts...), op.Target+"/pts", true)
-	r.place(r.filesystem("tmpfs", op.Target+"/shm", attrNone, "size="+strconv.FormatInt(op.ShmBytes(), 10), "nr_inodes=65536", "mode=1777"), op.Target+"/shm", true)
+	r.placeOwn(r.filesystem("devpts", op.Target+"/pts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, pts...), op.Target+"/pts", true)
+	r.placeOwn(r.filesystem("tmpfs", op.Target+"/shm", attrNone, "size="+strconv.FormatInt(op.ShmBytes(), 10), "nr_inodes=65536", "mode=1777"), op.Target+"/shm", true)
 	if r.mqueue {
-		r.place(r.filesystem("mqueue", op.Target+"/mqueue", attrNone), op.Target+"/mqueue", true)
+		r.placeOwn(r.filesystem("mqueue", op.Target+"/mqueue", attrNone), op.Target+"/mqueue", true)
 	}
 	for _, l := range [][2]string{{"pts/ptmx", "ptmx"}, {"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}} {
 		r.symlink(l[0], op.Target+"/"+l[1])

@@ -212,7 +212,7 @@ func (sb *Sandbox) Report() Report {
 func (sb *Sandbox) Plan() string {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
-	return sb.engine.text
+	return sb.engine.text()
 }
 
 // WriteFile writes a file inside, with the rights of the sandbox's root and for the job to own. The directory must exist. Paths

@@ -24,7 +24,9 @@ type sources struct {
 
 func (s *sources) close() {
 	for _, src := range s.at {
-		_ = unix.Close(src.fd)
+		if src.fd >= 0 {
+			_ = unix.Close(src.fd)
+		}
 	}
 }
 
@@ -51,6 +53,10 @@ func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (*sources, error) {
 	for _, op := range *ops {
 		switch o := op.(type) {
 		case rootfs.Bind:
+			if dir, ok := f.kinds[o.Source]; ok && !mine[o.Source] {
+				found.at[o.Source] = source{fd: -1, dir: dir}
+				break
+			}
 			err := found.open(o.Source, f.mounts && mine[o.Source])
 			if err == unix.ENOENT && o.Flags&rootfs.BindOptional != 0 {
 				if mine[o.Source] {

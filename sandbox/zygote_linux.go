@@ -27,6 +27,7 @@ type zygoteClient struct {
 	dead   chan struct{} // closed when the zygote is gone and every waiter has been told
 
 	mu      sync.Mutex
+	facts   *hostFacts                    // never changed, only replaced
 	waiting map[uint64]chan *wire.Message // replies
 	exits   map[uint64]chan *wire.Exit
 	ends    map[uint64]chan struct{} // closed when a sandbox's PID 1 is gone
@@ -120,7 +121,8 @@ func startZygote() (_ *zygoteClient, err error) {
 	}
 	_ = unix.Close(proc.PIDFD)
 	c := &zygoteClient{
-		conn: conn, pid: proc.PID, stderr: stderr, dead: make(chan struct{}),
+		facts: gatherFacts(),
+		conn:  conn, pid: proc.PID, stderr: stderr, dead: make(chan struct{}),
 		waiting: map[uint64]chan *wire.Message{}, exits: map[uint64]chan *wire.Exit{}, ends: map[uint64]chan struct{}{}, early: map[uint64]bool{},
 	}
 	hello, err := conn.Receive()
@@ -159,6 +161,26 @@ func compileZygote() *plan.Plan {
 	a.Exec()
 	a.Call(unix.SYS_EXECVEAT, "execveat", "/proc/self/exe", plan.R(exe), a.Str(""), a.Strings([]string{zygote.Name}), a.Strings(nil), plan.Flag(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"))
 	return a.Plan()
+}
+
+func (c *zygoteClient) hostFacts() *hostFacts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.facts
+}
+
+// refreshFacts looks at the host's files again.
+func refreshFacts() bool {
+	c, err := currentZygote()
+	if err != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := *c.facts
+	f.lookAtRoot()
+	c.facts = &f
+	return true
 }
 
 func (c *zygoteClient) isDead() bool {
