@@ -85,7 +85,9 @@ func inFlags(err error) string {
 	}
 	flag := flagNames().Replace(e.Op)
 	if e.Stage != "options" || flag == e.Op {
-		return flagNames().Replace(err.Error())
+		named := *e
+		named.Op = flag
+		return named.Error()
 	}
 	if e.Path != "" {
 		flag += " " + strconv.Quote(e.Path)
@@ -95,7 +97,7 @@ func inFlags(err error) string {
 
 // flagNames puts the names of flags in the place of those of the library's options.
 func flagNames() *strings.Replacer {
-	var pairs []string
+	pairs := []string{"BestEffort", "--best-effort"}
 	for _, f := range flags {
 		if f.option != "" && !slices.Contains(pairs, f.option) {
 			pairs = append(pairs, f.option, "--"+f.long)

@@ -26,7 +26,9 @@ func printStats(w io.Writer, r *sandbox.Result) {
 	row("CPU", "%v (user %v, system %v, throttled %v)", short(u.CPU.Total), short(u.CPU.User), short(u.CPU.System), short(u.CPU.Throttled))
 	row("memory", "%s at most (anonymous %s, files %s)", human(u.PeakMemory), human(u.PeakAnon), human(u.PeakFile))
 	row("OOM kills", "%d", u.OOMKills)
-	row("processes", "%d at most, %d refused", u.PeakPids, u.PidsHits)
+	if u.PeakPids > 0 { // without a cgroup, or before Linux 6.1 in some, nobody counts them
+		row("processes", "%d at most, %d refused", u.PeakPids, u.PidsHits)
+	}
 	for _, d := range u.IO {
 		row("device "+d.Device, "%s read, %s written", human(d.ReadBytes), human(d.WriteBytes))
 	}
