@@ -1,9 +1,12 @@
 package sandbox
 
 import (
+	"errors"
+	"io"
 	"io/fs"
 	"path"
 	"strings"
+	"syscall"
 )
 
 // sandboxFS is the files inside, read-only.
@@ -24,6 +27,33 @@ func (f sandboxFS) Open(name string) (fs.File, error) {
 		return fail(err)
 	}
 	return file, nil
+}
+
+// ReadFile reads a whole file, of at most 64 MiB like captured output; a larger one is EFBIG. A job can make a file look as large as it likes at no
+// cost (a sparse one), and fs.ReadFile by itself would ask for that much memory at once.
+func (f sandboxFS) ReadFile(name string) ([]byte, error) {
+	file, err := f.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	fail := func(err error) ([]byte, error) { return nil, &fs.PathError{Op: "read", Path: name, Err: err} }
+	if info, err := file.Stat(); err != nil {
+		return fail(err)
+	} else if info.Size() > captureLimit {
+		return fail(syscall.EFBIG)
+	}
+	b, err := io.ReadAll(io.LimitReader(file, captureLimit+1))
+	var where *fs.PathError
+	switch {
+	case errors.As(err, &where):
+		return fail(where.Err)
+	case err != nil:
+		return fail(err)
+	case len(b) > captureLimit:
+		return fail(syscall.EFBIG)
+	}
+	return b, nil
 }
 
 // insideFault says what is wrong with a path inside, or "".

@@ -62,7 +62,7 @@ func (e *engine) writeFile(name string, data []byte, perm fs.FileMode) error {
 		return fail(err)
 	}
 	_, err = f.Write(data)
-	if err := errors.Join(err, unix.Fchmod(int(f.Fd()), uint32(perm)), f.Close()); err != nil {
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fail(err)
 	}
 	return nil

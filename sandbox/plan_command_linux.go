@@ -166,21 +166,27 @@ func rlimitName(resource int) string {
 	return "resource"
 }
 
-// compileOpen makes the plan that opens a file inside the sandbox. Its input is PID 1's descriptor. The path is walked with the sandbox's own
-// root, namespaces and ids.
+// compileOpen makes the plan that opens a file inside the sandbox. Its input is PID 1's descriptor. The path is walked in the sandbox's own
+// root and with the job's rights: a link that the job has put there leads to nothing that it could not open itself (CVE-2024-28185,
+// CVE-2024-28189).
 func compileOpen(s *spec, ids idPlan, file string, flags uint64, mode uint32) *plan.Plan {
 	a := newAssembler()
 	pidfd := a.Input("sandbox")
 	a.Stage("files")
-	a.enter(s, ids, pidfd)
+	a.enter(s, pidfd)
+	if ids.groups {
+		a.setGroups(s.groups)
+	}
+	a.setIDs(s.uid, s.gid)
+	a.setCaps(0)
 	text := "O_RDONLY"
 	if flags&unix.O_WRONLY != 0 {
 		text = "O_WRONLY|O_CREAT|O_TRUNC"
 	}
 	fd := a.openat2(plan.None, file, flags|unix.O_NONBLOCK|unix.O_NOCTTY, text, mode, file)
 	a.Output(fd)
-	if flags&unix.O_CREAT != 0 && ids.root {
-		a.Call(unix.SYS_FCHOWN, "fchown", file, plan.R(fd), plan.Int(s.uid), plan.Int(s.gid))
+	if flags&unix.O_CREAT != 0 {
+		a.Call(unix.SYS_FCHMOD, "fchmod", file, plan.R(fd), octal(mode)).Tolerate(unix.EPERM) // another's file that everybody may write to
 	}
 	return a.Plan()
 }
@@ -190,7 +196,10 @@ func compileTerminal(s *spec, ids idPlan, size WindowSize) *plan.Plan {
 	a := newAssembler()
 	pidfd := a.Input("sandbox")
 	a.Stage("terminal")
-	a.enter(s, ids, pidfd)
+	a.enter(s, pidfd)
+	if ids.wire != nil && ids.root {
+		a.setIDs(0, 0)
+	}
 	const ptmx = "/dev/pts/ptmx"
 	// Without O_NONBLOCK no deadline ends a read of ours.
 	control := a.openat2(plan.None, ptmx, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, "O_RDWR|O_NOCTTY|O_NONBLOCK", 0, ptmx)
@@ -211,16 +220,13 @@ func compileTerminal(s *spec, ids idPlan, size WindowSize) *plan.Plan {
 	return a.Plan()
 }
 
-// enter joins the namespaces that paths and ids are of, and becomes their root.
-func (a assembler) enter(s *spec, ids idPlan, pidfd plan.Reg) {
+// enter joins the namespaces that paths and ids are of.
+func (a assembler) enter(s *spec, pidfd plan.Reg) {
 	join := s.namespaces.CloneFlags() & (unix.CLONE_NEWUSER | unix.CLONE_NEWNS)
 	if join != 0 {
 		a.Call(unix.SYS_SETNS, "setns", "sandbox", plan.R(pidfd), names(join, cloneNames))
 	}
 	a.Call(unix.SYS_CHDIR, "chdir", "/", a.Str("/"))
-	if ids.wire != nil && ids.root {
-		a.setIDs(0, 0)
-	}
 }
 
 func (w WindowSize) bytes() []byte {

@@ -215,8 +215,8 @@ func (sb *Sandbox) Plan() string {
 	return sb.engine.text()
 }
 
-// WriteFile writes a file inside, with the rights of the sandbox's root and for the job to own. The directory must exist. Paths
-// are resolved inside and never lead out; what is there and no regular file is an error.
+// WriteFile writes a file inside, with the rights of the job, which it then belongs to. The directory must exist. Paths
+// are resolved inside and never lead out, nor to what the job could not write to; what is there and no regular file is an error.
 func (sb *Sandbox) WriteFile(path string, data []byte, perm fs.FileMode) error {
 	e, err := sb.standing("write file")
 	if err != nil {
@@ -228,8 +228,9 @@ func (sb *Sandbox) WriteFile(path string, data []byte, perm fs.FileMode) error {
 	return e.writeFile(path, data, perm.Perm())
 }
 
-// FS returns the files inside, to read results from, with the rights of the sandbox's root. Symbolic links are
-// followed inside and never lead out; opening what is neither a regular file nor a directory is an error and never blocks.
+// FS returns the files inside, to read results from, with the rights of the job. Symbolic links are
+// followed inside and never lead out, nor to what the job could not read; opening what is neither a regular file nor a directory is an error and never blocks.
+// fs.ReadFile reads at most 64 MiB. A file may be as large as the job likes without costing it anything: bound what is read by other means.
 // It can be used until the sandbox ends.
 func (sb *Sandbox) FS() fs.FS { return sandboxFS{sb} }
 
