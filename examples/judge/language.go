@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // toolchain is a language on this host: how a source file becomes a program, and how the program is run. All paths are
@@ -32,11 +33,15 @@ type toolchain struct {
 	pids   int
 }
 
-// allow raises a problem's limits by what the language needs.
+// allow raises a problem's limits by what the language needs. The wall time grows by as much as the CPU time: a slow
+// language is no reason to wait longer for one that sleeps.
 func (t *toolchain) allow(l limits) limits {
+	more := time.Duration((t.time - 1) * float64(l.CPU))
+	l.CPU += more
+	l.Wall += more
 	l.Memory += t.memory
 	l.Pids += t.pids
-	return l.scale(t.time)
+	return l
 }
 
 func (t *toolchain) run(l limits) []string { return t.command(l) }

@@ -179,6 +179,13 @@ func TestFindToolchain(t *testing.T) {
 	assert.Equal(t, "c++   .cpp .cc  ready\njava  .java     missing: /usr/bin/javac\n", b.String())
 }
 
+func TestLanguagesGetWhatTheyNeed(t *testing.T) {
+	l := limits{CPU: 2 * time.Second, Wall: 5 * time.Second, Memory: 10, Output: 20, Pids: 3}
+	tool := &toolchain{time: 1.5, memory: 7, pids: 4}
+	assert.Equal(t, limits{3 * time.Second, 6 * time.Second, 17, 20, 7}, tool.allow(l))
+	assert.Equal(t, l, (&toolchain{time: 1}).allow(l))
+}
+
 func TestCommandLine(t *testing.T) {
 	run := func(args ...string) (int, string, string) {
 		var out, err bytes.Buffer

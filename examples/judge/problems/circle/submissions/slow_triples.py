@@ -23,6 +23,6 @@ for a, b in combinations(points, 2):
         best = min(best, r)
 for triple in combinations(points, 3):
     disc = three(*triple)
-    if disc and all((x - disc[0]) ** 2 + (y - disc[1]) ** 2 <= disc[2] + 1e-6 for x, y in points):
+    if disc and max((x - disc[0]) ** 2 + (y - disc[1]) ** 2 for x, y in points) <= disc[2] + 1e-6:
         best = min(best, disc[2])
 print(f"{best ** 0.5:.9f}")
