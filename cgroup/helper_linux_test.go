@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,14 +139,25 @@ func testLeaf(t testing.TB, m *Manager, name string, l Limits) *Leaf {
 }
 
 // start runs a command inside a leaf the way a launcher does: into the
-// unified hierarchy at birth, into those of v1 by a write of its own. A shell
-// does the latter, for it has one thread, and becomes the command.
+// unified hierarchy at birth, into those of v1 by a write of its own, and
+// returns when it is inside. A shell does the write, for it has one thread, and
+// becomes the command.
 func start(t testing.TB, l *Leaf, argv ...string) *exec.Cmd {
 	t.Helper()
 	cmd := command(l, argv...)
 	cmd.Stderr = os.Stderr
+	// It says when it is inside everywhere: on v1 it enters one hierarchy after the other.
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	n := 3 + len(cmd.ExtraFiles)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, w)
+	cmd.Args[2] = strings.Replace(cmd.Args[2], `exec "$@"`, fmt.Sprintf(`echo in >&%d; exec %d>&-; exec "$@"`, n, n), 1)
 	require.NoError(t, cmd.Start())
 	closeExtra(cmd)
+	said, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Equal(t, "in\n", string(said))
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()

@@ -38,7 +38,7 @@ func removeTree(dirfd int, name string, wait *backoff) error {
 
 func removeBelow(dirfd int, name string, wait *backoff) error {
 	fd, subs, err := openSubdirs(dirfd, name)
-	if err == unix.ENOENT {
+	if gone(err) {
 		return nil
 	}
 	if err != nil {

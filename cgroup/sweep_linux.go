@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -115,12 +116,13 @@ func sweepOne(base Parent, name string) (bool, error) {
 		k.frozen = func() bool { return true } // groups below may be
 		k.release = func(map[int]struct{}) { thawTree(f.fd, ".") }
 	}
-	if err := k.run(soon()); err != nil {
+	// Somebody else may be removing it as well: what is gone is fine.
+	if err := k.run(time.Time{}); err != nil && !gone(err) {
 		return false, err
 	}
 	wait := newBackoff(soon())
 	for i := range ps {
-		if err := removeTree(unix.AT_FDCWD, ps[i].Path, wait); err != nil {
+		if err := removeTree(unix.AT_FDCWD, ps[i].Path, wait); err != nil && !gone(err) {
 			return false, ps[i].busy(err)
 		}
 	}
