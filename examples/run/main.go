@@ -10,10 +10,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 )
 
 func main() {
+	// A reader that went away must not end run before it has cleaned up: the write says EPIPE, and the program gets
+	// the signal instead.
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(command(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -24,3 +24,4 @@ func catchSignals(*terminal) *relay { return &relay{} }
 
 func (*relay) forward(*sandbox.Sandbox, *sandbox.Cmd) {}
 func (*relay) ended()                                 {}
+func (*relay) stop()                                  {}

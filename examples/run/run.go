@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 
@@ -25,10 +24,7 @@ func run(r *request, stdin, stdout, stderr *os.File) int {
 		defer term.restore() // also when this function panics
 	}
 	signals := catchSignals(term)
-	// A reader that went away must not end run before it has cleaned up: the write says EPIPE, and the program gets
-	// the signal instead.
-	signal.Ignore(syscall.SIGPIPE)
-
+	defer signals.stop()
 	sb, err := sandbox.New(r.sandboxOptions(os.Getenv("TERM"))...)
 	if err != nil {
 		sayError(stderr, err)

@@ -22,6 +22,7 @@ type relay struct {
 	term    *terminal
 	signals chan os.Signal
 	conts   chan os.Signal
+	quit    chan struct{}
 
 	mu      sync.Mutex
 	sb      *sandbox.Sandbox
@@ -31,7 +32,7 @@ type relay struct {
 
 // catchSignals takes over run's signals.
 func catchSignals(term *terminal) *relay {
-	r := &relay{term: term, signals: make(chan os.Signal, 64), conts: make(chan os.Signal, 1)}
+	r := &relay{term: term, signals: make(chan os.Signal, 64), conts: make(chan os.Signal, 1), quit: make(chan struct{})}
 	signal.Notify(r.signals, slices.Concat(endings, messages, []os.Signal{unix.SIGTSTP, unix.SIGWINCH})...)
 	signal.Notify(r.conts, unix.SIGCONT)
 	go r.serve()
@@ -50,6 +51,8 @@ func (r *relay) serve() {
 		select {
 		case s := <-r.signals:
 			r.handle(s)
+		case <-r.quit:
+			return
 		case <-r.conts:
 			r.continued() // after a SIGSTOP, which cannot be caught
 		}
@@ -91,6 +94,13 @@ func (r *relay) ended() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cmd = nil
+}
+
+// stop gives the signals back.
+func (r *relay) stop() {
+	signal.Stop(r.signals)
+	signal.Stop(r.conts)
+	close(r.quit)
 }
 
 func (r *relay) resize() {
