@@ -143,6 +143,8 @@ func (c *Cmd) spec(e *engine) (*commandSpec, error) {
 	}
 	if s.dir == "" {
 		s.dir = e.spec.workDir()
+	} else if why := dirFault(s.dir); why != "" {
+		return nil, invalid("Cmd.Dir", s.dir, why)
 	}
 	for _, list := range [][]string{{s.path, s.dir}, s.args, s.env} {
 		for _, v := range list {

@@ -80,9 +80,9 @@ func Descendants(pid int) []Process {
 	return found
 }
 
-// reapOrphans waits for the dead that became ours only because their parent died: a process that this one started itself is
+// ReapOrphans waits for the dead that became ours only because their parent died: a process that this one started itself is
 // in its session.
-func reapOrphans() {
+func ReapOrphans() {
 	self, _ := Lookup("self")
 	for _, p := range Processes() {
 		if p.Parent == self.PID && p.Zombie() && p.Session != self.Session {

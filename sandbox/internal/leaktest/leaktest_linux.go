@@ -96,7 +96,7 @@ func (s *Snapshot) Await(d time.Duration) []string {
 func (s *Snapshot) Left() []string {
 	var left []string
 	add := func(format string, args ...any) { left = append(left, fmt.Sprintf(format, args...)) }
-	reapOrphans()
+	ReapOrphans()
 	for _, p := range Descendants(os.Getpid()) {
 		if !s.kids[p.PID] {
 			add("process %v", p)

@@ -177,11 +177,12 @@ func (b *box) enter() bool {
 func (b *box) kill() {
 	b.mu.Lock()
 	b.closing = true
+	frozen := b.frozen
 	b.mu.Unlock()
 	if b.init != nil {
 		_ = b.init.signal(unix.SIGKILL)
 	}
-	if b.group != nil && (!b.ownPIDs || b.frozen) {
+	if b.group != nil && (!b.ownPIDs || frozen) {
 		_ = b.group.Kill(soon())
 	}
 }

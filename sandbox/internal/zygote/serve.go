@@ -22,6 +22,8 @@ type zygote struct {
 	image  int // memfd of PID 1's program
 	groups groups
 
+	handlers sync.WaitGroup // requests under way
+
 	mu       sync.Mutex
 	boxes    map[uint64]*box
 	commands map[uint64]*command
@@ -53,7 +55,8 @@ func serve() {
 		if err != nil {
 			break
 		}
-		go z.handle(m)
+		z.handlers.Add(1)
+		go func() { defer z.handlers.Done(); z.handle(m) }()
 	}
 	z.shutdown()
 }
@@ -157,24 +160,34 @@ var errGone = errors.New("no such sandbox")
 
 // shutdown ends every sandbox: the host program is gone, or has closed the socket.
 func (z *zygote) shutdown() {
+	done := make(chan struct{})
+	go func() {
+		z.endAll()
+		z.handlers.Wait()
+		z.endAll() // what was being made when the host program went
+		z.groups.close()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Second): // what still hangs is swept by the next host program
+	}
+}
+
+func (z *zygote) endAll() {
 	z.mu.Lock()
 	boxes := make([]*box, 0, len(z.boxes))
 	for _, b := range z.boxes {
 		boxes = append(boxes, b)
 	}
 	z.mu.Unlock()
-	var wg sync.WaitGroup
 	for _, b := range boxes {
 		b.kill()
 	}
+	var wg sync.WaitGroup
 	for _, b := range boxes {
 		wg.Add(1)
 		go func() { defer wg.Done(); _ = z.end(b) }()
 	}
-	done := make(chan struct{})
-	go func() { wg.Wait(); z.groups.close(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(2 * time.Second): // what still hangs is swept by the next host program
-	}
+	wg.Wait()
 }

@@ -26,6 +26,7 @@ func (c *command) supervise() *wire.Exit {
 	ws, ru, err := c.proc.wait(time.Time{})
 	if errors.Is(err, os.ErrClosed) {
 		exit.Lost = true
+		go func() { _, _ = unix.Wait4(c.proc.pid, nil, unix.WALL, nil) }() // it can do nothing but die, one day
 	}
 	close(stop)
 	<-watched
