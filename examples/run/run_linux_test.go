@@ -284,10 +284,15 @@ func TestStats(t *testing.T) {
 	}
 	r = do(t, "--stats", "sh", "-c", "kill -9 $$")
 	assert.Regexp(t, `(?m)^signal +9 \(killed\)$`, r.stderr)
+}
 
+func TestStatsOfPids(t *testing.T) {
 	need(t, "--pids", "3")
-	r = do(t, "--stats", "--pids", "3", "sh", "-c", "sleep 1 & sleep 1 & sleep 1 & wait")
-	assert.Regexp(t, `(?m)^processes +3 at most, [1-9][0-9]* refused$|^verdict +pids exceeded$`, r.stderr)
+	r := do(t, "--stats", "--pids", "3", "sh", "-c", "sleep 1 & sleep 1 & sleep 1 & wait")
+	assert.Regexp(t, `(?m)^verdict +pids exceeded$`, r.stderr)
+	if strings.Contains(r.stderr, "processes") { // the peak is counted since Linux 6.1, on some hierarchies
+		assert.Regexp(t, `(?m)^processes +3 at most, [1-9][0-9]* refused$`, r.stderr)
+	}
 }
 
 func TestPlan(t *testing.T) {

@@ -77,5 +77,5 @@ func TestKilled(t *testing.T) {
 		}
 		return true
 	})
-	assert.Empty(t, descendants(unix.Getpid()))
+	eventually(t, "no other process left", func() bool { reap(); return len(descendants(unix.Getpid())) == 0 })
 }
