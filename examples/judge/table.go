@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -13,7 +14,8 @@ import (
 func printTable(w io.Writer, p *Problem, reports []Report, verbose bool) error {
 	fmt.Fprintf(w, "%s: %d cases, %v CPU, %v wall, %s memory\n\n", p.Title, len(p.Cases),
 		p.Limits.CPU, p.Limits.Wall, formatSize(p.Limits.Memory))
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var text bytes.Buffer
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SUBMISSION\tLANGUAGE\tVERDICT\tCASE\tCPU\tWALL\tMEMORY\t")
 	for _, r := range reports {
 		row(table, filepath.Base(r.File), r)
@@ -29,6 +31,10 @@ func printTable(w io.Writer, p *Problem, reports []Report, verbose bool) error {
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	for line := range bytes.Lines(text.Bytes()) {
+		// The last column is empty for most; its padding would wrap on a narrow terminal.
+		fmt.Fprintf(w, "%s\n", bytes.TrimRight(line, " \n"))
 	}
 	return printMessages(w, reports)
 }

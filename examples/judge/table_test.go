@@ -38,8 +38,8 @@ func TestTable(t *testing.T) {
 	assert.Equal(t, strings.TrimPrefix(`
 Sums: 2 cases, 1s CPU, 2s wall, 64M memory
 
-SUBMISSION  LANGUAGE  VERDICT  CASE  CPU     WALL    MEMORY  
-ok.c        c         AC       2/2   0.003s  0.009s  1.5M    
+SUBMISSION  LANGUAGE  VERDICT  CASE  CPU     WALL    MEMORY
+ok.c        c         AC       2/2   0.003s  0.009s  1.5M
 wrong.py    python    WA       02    0.001s  0.000s  12M     line 1: "1", want "2"
 broken.c    c         CE       -     -       -       -       main.c:1: no
 x.rb        -         JE       -     -       -       -       x.rb: no language
