@@ -1,0 +1,61 @@
+package sandbox
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/belljar-go/belljar/seccomp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Package seccomp proves the filter against every number; here it is proved to be on, in every command. The control is the same job, with all
+// capabilities and without the filter: there the kernel answers for itself.
+func TestFilterIsOn(t *testing.T) {
+	t.Parallel()
+	with := values(play(t, standing(t, asVictim(t)), "calls"))
+	withCaps := values(play(t, standing(t, asVictim(t), WithCredential(0, 0), everyCapability()), "calls"))
+	without := values(play(t, standing(t, append(unguarded(), asVictim(t))...), "calls"))
+	for name, c := range deniedCalls {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, c.want, with[name])
+			assert.Equal(t, c.want, withCaps[name], "capabilities do not open the filter")
+			if c.nr < 9999 && without[name] == c.want {
+				t.Logf("not exercised: this kernel answers %s without a filter too", c.want)
+			}
+		})
+	}
+	differ := 0
+	for name, c := range deniedCalls {
+		if without[name] != c.want {
+			differ++
+		}
+	}
+	assert.Greater(t, differ, len(deniedCalls)*2/3, "the control shows too little: %v", without)
+}
+
+func TestFilterKills(t *testing.T) {
+	t.Parallel()
+	needsTool(t, "/usr/bin/perl")
+	sb := standing(t, WithSeccomp(seccomp.Default().WithDenied(seccomp.KillProcess)))
+	res, err := sb.Run(inTime(t), "/bin/sh", "-c", "echo ok")
+	require.NoError(t, err)
+	assert.Equal(t, OK, res.Verdict)
+	res, err = sb.Run(inTime(t), "/usr/bin/perl", "-e", "chroot '/'")
+	require.NoError(t, err)
+	assert.Equal(t, SyscallDenied, res.Verdict)
+	assert.Equal(t, unix.SIGSYS, res.Signal)
+	// A SIGSYS of the program's own making is not the filter's where the filter kills nobody.
+	res, err = standing(t).Run(inTime(t), "/bin/sh", "-c", "kill -SYS $$")
+	require.NoError(t, err)
+	assert.Equal(t, Signaled, res.Verdict)
+}
+
+func TestFilterIsAnOption(t *testing.T) {
+	t.Parallel()
+	sb := standing(t, WithSeccomp(seccomp.Default().With(seccomp.Rule{Names: []string{"uname"}, Action: seccomp.Errno(syscall.ENOTTY)})))
+	out, res := try(t, sb, "uname")
+	assert.NotEqual(t, 0, res.ExitCode, out)
+	assert.Equal(t, "Linux", sh(t, standing(t), "uname"))
+}
