@@ -39,6 +39,7 @@ type rootPlan struct {
 	made    map[string]bool // directories known to exist
 	mapped  []mappedTree
 	mqueue  bool
+	ownPIDs bool
 	layered bool // a layer in memory lies over the root
 }
 
@@ -95,7 +96,13 @@ func (r *rootPlan) open() {
 				r.devices[d] = t
 			}
 		case rootfs.Proc:
-			r.proc = r.filesystem("proc", op.Target, attrNone)
+			if r.ownPIDs {
+				r.proc = r.filesystem("proc", op.Target, attrNone)
+			} else {
+				// A proc of the host's PID namespace can only be mounted by the host's root (proc(5)).
+				r.proc = r.openTree("/proc")
+				r.setattr(r.proc, "/proc", attrNone, true, true)
+			}
 		case rootfs.Tmpfs:
 			if op.Target == "/" {
 				r.root = r.tmpfs(op)
