@@ -59,6 +59,7 @@ var hosts = map[string]func(args []string){
 		check(sb.Close())
 		say("ready")
 	},
+	"say":          func([]string) { say("main ran") },
 	"unprivileged": func([]string) { unprivileged() },
 	"ignorant":     func([]string) { ignorant() },
 }

@@ -68,16 +68,20 @@ type Snapshot struct {
 	groups map[string]bool
 	files  map[string]int
 	kids   map[int]bool
+	stacks map[string]bool // numbers of goroutines
 }
 
 // Take looks around.
 func Take() *Snapshot {
-	s := &Snapshot{temp: os.TempDir(), mounts: mounts(), groups: map[string]bool{}, files: Files("self"), kids: map[int]bool{}}
+	s := &Snapshot{temp: os.TempDir(), mounts: mounts(), groups: map[string]bool{}, files: Files("self"), kids: map[int]bool{}, stacks: map[string]bool{}}
 	for _, g := range Groups() {
 		s.groups[g] = true
 	}
 	for _, p := range Descendants(os.Getpid()) {
 		s.kids[p.PID] = true
+	}
+	for _, g := range Goroutines() {
+		s.stacks[number(g)] = true
 	}
 	return s
 }
@@ -118,9 +122,17 @@ func (s *Snapshot) Left() []string {
 		}
 	}
 	for _, g := range Goroutines() {
-		add("goroutine %s", g)
+		if !s.stacks[number(g)] {
+			add("%s", g)
+		}
 	}
 	return append(left, s.leftFiles()...)
+}
+
+// number is what a stack begins with: "goroutine N".
+func number(stack string) string {
+	head, _, _ := strings.Cut(stack, " [")
+	return head
 }
 
 func (s *Snapshot) leftFiles() []string {

@@ -68,7 +68,7 @@ func TestSeesOrphans(t *testing.T) {
 	require.NoError(t, err)
 	pid := strings.TrimSpace(string(out))
 	assert.True(t, found(before.Left(), "process "+pid))
-	p, err := os.FindProcess(number(t, pid))
+	p, err := os.FindProcess(toNumber(t, pid))
 	require.NoError(t, err)
 	require.NoError(t, p.Kill())
 	assert.Empty(t, before.Await(5*time.Second))
@@ -84,7 +84,7 @@ func TestProcessNames(t *testing.T) {
 	assert.False(t, ok)
 }
 
-func number(t *testing.T, s string) int {
+func toNumber(t *testing.T, s string) int {
 	t.Helper()
 	n, err := strconv.Atoi(s)
 	require.NoError(t, err)
