@@ -3,6 +3,7 @@ module github.com/belljar-go/belljar
 go 1.26.0
 
 require (
+	github.com/moby/sys/mountinfo v0.7.3
 	github.com/seccomp/libseccomp-golang v0.11.1
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/sys v0.49.0

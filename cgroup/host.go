@@ -75,29 +75,6 @@ func (h *Host) whyNot(c Controllers) error {
 	}
 }
 
-// ParseHost reads the texts of /proc/self/mountinfo, of /proc/self/cgroup and
-// of cgroup.controllers at the top of the unified hierarchy (empty if there is
-// none). It looks at nothing else, so it works on text captured elsewhere.
-func ParseHost(mountinfo, self, controllers string) *Host {
-	own := parseSelf(self)
-	h := &Host{}
-	for _, line := range strings.Split(mountinfo, "\n") {
-		y, ok := parseMount(line)
-		if !ok {
-			continue
-		}
-		if y.Version == 2 {
-			y.Controllers = parseV2Controllers(controllers)
-		}
-		if y.Own, ok = own.find(y); !ok {
-			continue // not a hierarchy of ours: another namespace's, or a v1 one with unknown controllers
-		}
-		y.judge()
-		h.add(y)
-	}
-	return h
-}
-
 func (h *Hierarchy) judge() {
 	switch _, ok := h.dir(""); {
 	case strings.HasSuffix(h.Own, " (deleted)"):
@@ -136,70 +113,6 @@ func (h *Host) add(y Hierarchy) {
 	} else {
 		h.Hierarchies = append(h.Hierarchies, y)
 	}
-}
-
-// parseMount reads one line of mountinfo, see proc_pid_mountinfo(5):
-// id parent major:minor root mountpoint options [tags...] - type source options
-func parseMount(line string) (Hierarchy, bool) {
-	left, right, ok := strings.Cut(line, " - ")
-	l, r := strings.Fields(left), strings.Fields(right)
-	if !ok || len(l) < 6 || len(r) < 3 {
-		return Hierarchy{}, false
-	}
-	y := Hierarchy{Root: unescape(l[3]), Mount: unescape(l[4])}
-	if !strings.HasPrefix(y.Mount, "/") {
-		return Hierarchy{}, false
-	}
-	y.ReadOnly = hasOption(l[5], "ro") || hasOption(r[2], "ro")
-	switch r[0] {
-	case "cgroup2":
-		y.Version = 2
-	case "cgroup":
-		y.Version = 1
-		y.Controllers = parseV1Controllers(r[2])
-		if y.Controllers == 0 {
-			return y, false
-		}
-	default:
-		return y, false
-	}
-	return y, true
-}
-
-func hasOption(list, o string) bool {
-	for _, s := range strings.Split(list, ",") {
-		if s == o {
-			return true
-		}
-	}
-	return false
-}
-
-// unescape undoes the octal escapes of mountinfo (blank, tab, newline and
-// backslash).
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) && isOctal(s[i+1:i+4]) {
-			b.WriteByte((s[i+1]-'0')<<6 | (s[i+2]-'0')<<3 | (s[i+3] - '0'))
-			i += 3
-			continue
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
-func isOctal(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '7' {
-			return false
-		}
-	}
-	return s[0] <= '3'
 }
 
 type ownGroup struct {
