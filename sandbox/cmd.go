@@ -120,10 +120,12 @@ func (c *Cmd) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.sandbox.live.Add(1)
+	if err := c.sandbox.enter("start"); err != nil {
+		return err
+	}
 	if c.proc, err = e.start(ctx, spec, files); err != nil {
 		c.sandbox.live.Done()
-		return err
+		return c.sandbox.orClosed("start", e, err)
 	}
 	closeFiles(c.childs)
 	c.childs = nil

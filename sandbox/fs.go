@@ -24,7 +24,7 @@ func (f sandboxFS) Open(name string) (fs.File, error) {
 	}
 	file, err := e.readFile(path.Join("/", name))
 	if err != nil {
-		return fail(err)
+		return fail(f.sb.orClosed("open", e, err))
 	}
 	return file, nil
 }

@@ -92,7 +92,12 @@ func TestSignalsStayInside(t *testing.T) {
 // A program starts with default dispositions and an empty mask, whatever the host program has set.
 func TestSignalsAreReset(t *testing.T) {
 	signal.Ignore(unix.SIGCHLD, unix.SIGPIPE, unix.SIGUSR2, unix.SIGTERM)
-	defer signal.Reset(unix.SIGCHLD, unix.SIGPIPE, unix.SIGUSR2, unix.SIGTERM)
+	defer func() {
+		// Reset alone leaves them ignored: the runtime sets its handler again only for a signal that is asked for.
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, unix.SIGCHLD, unix.SIGPIPE, unix.SIGUSR2, unix.SIGTERM)
+		signal.Reset(unix.SIGCHLD, unix.SIGPIPE, unix.SIGUSR2, unix.SIGTERM)
+	}()
 	out, err := standing(t).Command("/bin/cat", "/proc/self/status").Output(inTime(t))
 	require.NoError(t, err)
 	for _, set := range []string{"SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"} {

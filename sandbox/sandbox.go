@@ -2,9 +2,12 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
+	"time"
 )
 
 // Sandbox is a standing sandbox: namespaces, a root and a cgroup, in which commands can be run, one after another or
@@ -85,6 +88,35 @@ func (sb *Sandbox) standing(op string) (*engine, error) {
 	return sb.engine, nil
 }
 
+// enter counts a command that Close has to wait for.
+func (sb *Sandbox) enter(op string) error {
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	if sb.state == Exited || sb.state == Restarting {
+		return &Error{Stage: "sandbox", Op: op, Err: ErrClosed}
+	}
+	sb.live.Add(1)
+	return nil
+}
+
+// orClosed makes ErrClosed of whatever went wrong with a sandbox that was ending at the same time.
+func (sb *Sandbox) orClosed(op string, e *engine, err error) error {
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err
+	}
+	if errors.Is(err, syscall.ESRCH) { // PID 1 is gone, and the news of it on its way
+		select {
+		case <-e.ended:
+			return &Error{Stage: "sandbox", Op: op, Err: ErrClosed}
+		case <-time.After(time.Second):
+		}
+	}
+	if now, serr := sb.standing(op); serr != nil || now != e {
+		return &Error{Stage: "sandbox", Op: op, Err: ErrClosed}
+	}
+	return err
+}
+
 // Pause freezes every process of every command. Commands that are started then stay frozen until Resume. Deadlines go on;
 // CPU time does not. It blocks until all are frozen and needs a cgroup: otherwise the error is ErrUnsupported.
 func (sb *Sandbox) Pause() error { return sb.freeze("pause", true, Paused) }
@@ -98,7 +130,7 @@ func (sb *Sandbox) freeze(op string, frozen bool, to State) error {
 		return err
 	}
 	if err := e.freeze(frozen); err != nil {
-		return err
+		return sb.orClosed(op, e, err)
 	}
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
@@ -155,7 +187,8 @@ func (sb *Sandbox) Stats() (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	return e.stats()
+	s, err := e.stats()
+	return s, sb.orClosed("stats", e, err)
 }
 
 // Kill ends the sandbox: every process inside is killed and gone when it returns. Running commands have the verdict Killed.
@@ -225,7 +258,7 @@ func (sb *Sandbox) WriteFile(path string, data []byte, perm fs.FileMode) error {
 	if why := insideFault(path); why != "" {
 		return &Error{Stage: "files", Op: "write", Path: path, Err: &mistake{why: why, err: ErrInvalid}}
 	}
-	return e.writeFile(path, data, perm.Perm())
+	return sb.orClosed("write file", e, e.writeFile(path, data, perm.Perm()))
 }
 
 // FS returns the files inside, to read results from, with the rights of the job. Symbolic links are
