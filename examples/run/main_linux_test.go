@@ -102,17 +102,21 @@ func skip(t *testing.T, why string) {
 // need skips the test if run cannot do with these flags what it can do for nobody on this host.
 func need(t *testing.T, flags ...string) {
 	t.Helper()
-	r := do(t, append(flags, "--", "/bin/true")...)
-	if r.code == 0 {
-		return
+	if r := do(t, append(flags, "--", "/bin/true")...); r.code != 0 {
+		r.mayLack(t)
+		t.Fatalf("run %q: status %d: %s", flags, r.code, r.stderr)
 	}
+}
+
+// mayLack skips the test if run could not do what it can do for nobody on this host.
+func (r ran) mayLack(t *testing.T) {
+	t.Helper()
 	first, _, _ := strings.Cut(r.stderr, "\n")
 	for _, why := range []string{"run: cgroup:", "unsupported", "User namespaces are refused"} {
 		if r.code == exitRun && strings.Contains(r.stderr, why) {
 			skip(t, first)
 		}
 	}
-	t.Fatalf("run %q: status %d: %s", flags, r.code, r.stderr)
 }
 
 // ran is what came of run.

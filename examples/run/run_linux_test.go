@@ -221,7 +221,7 @@ func TestRootfs(t *testing.T) {
 func TestLimits(t *testing.T) {
 	need(t)
 	hog := []string{"sh", "-c", "head -c 40m /dev/zero | tail -c 40m | wc -c"}
-	spin := []string{"sh", "-c", "i=0; while [ $i -lt 1000000 ]; do i=$((i+1)); done"}
+	spin := []string{"sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"}
 	forks := []string{"sh", "-c", "sleep 1 & sleep 1 & sleep 1 & sleep 1 & sleep 1 & wait"}
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -242,8 +242,8 @@ func TestLimits(t *testing.T) {
 		{"system call", []string{"--seccomp", "default"}, []string{"--seccomp", "kill"}, unshare, 159, "system call denied"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			need(t, c.control...)
 			r := do(t, append(c.control, c.command...)...)
+			r.mayLack(t)
 			want := 0
 			if c.name == "system call" {
 				want = 3 // it gets EPERM
