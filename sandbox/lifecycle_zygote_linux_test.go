@@ -51,7 +51,7 @@ func TestZygoteKilled(t *testing.T) {
 	killZygote(t)
 	_, err = c.Wait()
 	require.ErrorIs(t, err, ErrClosed)
-	assert.Contains(t, err.Error(), "the zygote was killed by killed")
+	assert.Contains(t, err.Error(), "the zygote was killed by SIGKILL")
 	require.NoError(t, sb.Wait())
 	require.NoError(t, idle.Wait())
 	for _, s := range []*Sandbox{sb, idle} {

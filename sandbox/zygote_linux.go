@@ -234,10 +234,9 @@ func (c *zygoteClient) deliver(m *wire.Message) {
 // bury reaps the zygote and tells everybody who waits for it.
 func (c *zygoteClient) bury(cause error) {
 	_ = c.conn.Close()
-	var ws unix.WaitStatus
 	// Its own shutdown takes two seconds at most.
-	ended := waitFor(c.pid, &ws, 5*time.Second)
-	if !ended {
+	ws := unix.WaitStatus(unknownStatus)
+	if !waitFor(c.pid, &ws, 5*time.Second) {
 		_ = unix.Kill(c.pid, unix.SIGKILL)
 		waitFor(c.pid, &ws, time.Second)
 	}
@@ -264,6 +263,9 @@ func (c *zygoteClient) bury(cause error) {
 	close(c.dead)
 }
 
+// unknownStatus is no status that wait(2) has. It stays where there is none to be had, because the host program ignores SIGCHLD.
+const unknownStatus = 0xffff0000
+
 func waitFor(pid int, ws *unix.WaitStatus, d time.Duration) bool {
 	for end := time.Now().Add(d); ; time.Sleep(time.Millisecond) {
 		got, err := unix.Wait4(pid, ws, unix.WNOHANG|unix.WALL, nil)
@@ -280,8 +282,9 @@ func waitFor(pid int, ws *unix.WaitStatus, d time.Duration) bool {
 func (c *zygoteClient) lastWords(ws unix.WaitStatus) error {
 	how := "ended"
 	switch {
+	case ws == unknownStatus:
 	case ws.Signaled():
-		how = "was killed by " + ws.Signal().String()
+		how = "was killed by " + unix.SignalName(ws.Signal())
 	case ws.Exited():
 		how = fmt.Sprintf("exited with status %d", ws.ExitStatus())
 	}
