@@ -59,6 +59,8 @@ type Cmd struct {
 	writers []*os.File // our ends that are written to
 	copyErr atomic.Pointer[error]
 	sinks   []sink
+	relays  []*os.File    // ends of the caller's pipes that output is copied to
+	waiting chan struct{} // closed by Wait
 	meter   *meter
 	tty     *os.File
 	ttyMu   sync.Mutex
@@ -87,7 +89,7 @@ func (c *Cmd) Start(ctx context.Context) error {
 	}
 	err := c.start(ctx)
 	if err != nil {
-		closeFiles(c.childs, c.readers, c.writers, c.pipes)
+		closeFiles(c.childs, c.readers, c.writers, c.relays, c.pipes)
 		c.copiers.Wait()
 	}
 	return err
@@ -115,7 +117,7 @@ func (c *Cmd) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.done = make(chan struct{})
+	c.done, c.waiting = make(chan struct{}), make(chan struct{})
 	files, err := c.files(e)
 	if err != nil {
 		return err
@@ -197,6 +199,7 @@ func (c *Cmd) Wait() (*Result, error) {
 	if !c.waited.CompareAndSwap(false, true) {
 		return nil, &Error{Stage: "wait", Op: "wait", Path: c.Path, Err: errors.New("Wait has been called already")}
 	}
+	close(c.waiting)
 	<-c.done
 	closeFiles(c.pipes)
 	if c.waitErr != nil {
@@ -298,7 +301,7 @@ func (c *Cmd) judge(x *exitFacts) *Result {
 		exited: x.exited, code: x.code, signal: x.signal,
 		wall: x.wallHit, output: c.over.Load(), denied: e.kills,
 		cpuUsed: x.cpu(), cpuLimit: c.limits.CPUTime,
-		oomKills: x.stats.Memory.OOMKills, pidsHits: x.stats.Pids.LimitHits,
+		oomGroup: c.limits.Memory > 0, oomKills: x.stats.Memory.OOMKills, pidsHits: x.stats.Pids.LimitHits,
 		killed: c.killed.Load() && x.killed && !x.exited,
 	}
 	if x.cpuHit {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -125,7 +126,15 @@ func (c *Cmd) output(to io.Writer) (*os.File, error) {
 	if to == nil {
 		to = io.Discard
 	}
-	c.sinks = append(c.sinks, sink{r, to})
+	s := sink{from: r, to: to}
+	if f, ok := to.(*os.File); ok {
+		if i := slices.Index(c.childs, f); i >= 0 { // of StdoutPipe or StderrPipe: ours to write to, so it must stay open
+			c.childs = slices.Delete(c.childs, i, i+1)
+			c.relays = append(c.relays, f)
+			s.own = f
+		}
+	}
+	c.sinks = append(c.sinks, s)
 	return w, nil
 }
 
@@ -133,6 +142,7 @@ func (c *Cmd) output(to io.Writer) (*os.File, error) {
 type sink struct {
 	from *os.File
 	to   io.Writer
+	own  *os.File // the writer, if it is the end of a pipe made here
 }
 
 func (c *Cmd) pipe() (r, w *os.File, err error) {
@@ -157,7 +167,7 @@ func (c *Cmd) terminal(e *engine) (*os.File, error) {
 	if to == nil {
 		to = io.Discard
 	}
-	c.sinks = append(c.sinks, sink{control, to})
+	c.sinks = append(c.sinks, sink{from: control, to: to})
 	return end, nil
 }
 
@@ -192,13 +202,18 @@ func (c *Cmd) feed(to *os.File) {
 
 // collect copies one stream of output until its end or the limit. Past the limit nothing is read any more.
 func (c *Cmd) collect(s sink) {
+	if s.own != nil {
+		defer s.own.Close() // the end of file for who reads the pipe
+	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := s.from.Read(buf)
 		pass := c.meter.take(n)
 		if pass > 0 {
 			if _, werr := s.to.Write(buf[:pass]); werr != nil {
-				c.copyErr.CompareAndSwap(nil, &werr)
+				if s.own == nil || !errors.Is(werr, syscall.EPIPE) && !errors.Is(werr, os.ErrDeadlineExceeded) {
+					c.copyErr.CompareAndSwap(nil, &werr)
+				}
 				_ = s.from.Close() // the program gets SIGPIPE, as without a sandbox
 				return
 			}
@@ -215,6 +230,18 @@ func (c *Cmd) collect(s sink) {
 func (c *Cmd) finishCopying() {
 	for _, r := range c.readers {
 		_ = r.SetReadDeadline(time.Now().Add(drainTime))
+	}
+	if len(c.relays) > 0 {
+		copied := make(chan struct{})
+		go func() { c.copiers.Wait(); close(copied) }()
+		select {
+		case <-copied:
+		case <-c.waiting: // what has not been read by now never will be
+		case <-c.sandbox.done:
+		}
+		for _, w := range c.relays {
+			_ = w.SetWriteDeadline(time.Now().Add(drainTime))
+		}
 	}
 	c.copiers.Wait()
 	closeFiles(c.readers, c.writers)

@@ -109,7 +109,7 @@ func TestCommandDir(t *testing.T) {
 	out, err := c.Output(inTime(t))
 	require.NoError(t, err)
 	assert.Equal(t, "/tmp\n", string(out))
-	for dir, want := range map[string]error{"/no": syscall.ENOENT, "/etc/passwd": syscall.ENOTDIR, "no/such": syscall.ENOENT} {
+	for dir, want := range map[string]error{"/no": syscall.ENOENT, "/etc/passwd": syscall.ENOTDIR, "no/such": ErrInvalid} {
 		c := sb.Command("/bin/pwd")
 		c.Dir = dir
 		_, err := c.Run(inTime(t))
