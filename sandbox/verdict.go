@@ -96,6 +96,8 @@ type verdictFacts struct {
 	denied   bool // a SIGSYS, if that is the signal, came from the filter
 	disk     bool // what it may write to was full
 
+	oomGroup bool // running out of memory ends the whole command
+
 	cpuUsed, cpuLimit  time.Duration // limit 0: none
 	oomKills, pidsHits uint64
 }
@@ -106,7 +108,10 @@ type verdictFacts struct {
 // comes before all, then the filter, which ends a program on the spot. Output and CPU time
 // are counts that went past a limit and so hold whatever happened next; the deadline is a
 // clock, and comes after them: a spinning program whose monitor was starved until the
-// deadline has exceeded its CPU time. OOM kills and refused forks are things a program can
+// deadline has exceeded its CPU time. With a memory limit the first OOM kill ends the whole
+// command; where the kernel leaves the rest of it alive (cgroup v1) the supervisor kills it,
+// and what the program did until then does not count, or the verdict would be a matter of
+// chance. Other OOM kills and refused forks are things a program can
 // survive, so they are blamed only if it did not end well.
 func decideVerdict(f verdictFacts) Verdict {
 	switch {
@@ -122,6 +127,8 @@ func decideVerdict(f verdictFacts) Verdict {
 		return CPUTimeExceeded
 	case f.wall:
 		return WallTimeExceeded
+	case f.oomGroup && f.oomKills > 0:
+		return MemoryExceeded
 	case f.exited && f.code == 0:
 		return OK
 	case f.oomKills > 0:

@@ -174,3 +174,15 @@ func TestState(t *testing.T) {
 		assert.Equal(t, want, s.String())
 	}
 }
+
+// TestVerdictOOMGroup: with a memory limit an OOM kill is the end of the whole command on every hierarchy, however its first process got away.
+func TestVerdictOOMGroup(t *testing.T) {
+	f := verdictFacts{exited: true, oomKills: 1, cpuLimit: 0}
+	assert.Equal(t, OK, decideVerdict(f), "without a limit of its own")
+	f.oomGroup = true
+	assert.Equal(t, MemoryExceeded, decideVerdict(f))
+	f.oomKills = 0
+	assert.Equal(t, OK, decideVerdict(f))
+	f.oomKills, f.wall = 1, true
+	assert.Equal(t, WallTimeExceeded, decideVerdict(f))
+}
