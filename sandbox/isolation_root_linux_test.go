@@ -112,6 +112,7 @@ func TestRootHasNoWayOut(t *testing.T) {
 	secretDir := t.TempDir()
 	secret := filepath.Join(secretDir, "secret")
 	require.NoError(t, os.Chmod(secretDir, 0o755))
+	require.NoError(t, os.Chmod(filepath.Dir(secretDir), 0o755))
 	require.NoError(t, os.WriteFile(secret, []byte("of the host"), 0o644))
 	up := strings.Repeat("../", 30)
 	attacks := []string{
