@@ -78,7 +78,8 @@ func Launch(r *Request) (*Process, error) {
 	for i, reg := range r.Plan.Inputs {
 		*a.reg(reg) = int64(r.Files[i])
 	}
-	l := &launch{Request: r, arena: a}
+	own := *r
+	l := &launch{Request: &own, arena: a}
 	defer a.release()
 	defer func() {
 		for _, fd := range l.opened {
@@ -105,7 +106,7 @@ func (h *Handle) hold(l *launch) {
 	}
 }
 
-// Kill kills the process that is being launched, now or as soon as it exists.
+// Kill kills the process that is being launched, now or as soon as it exists. A launch whose process cannot die is given up.
 func (h *Handle) Kill() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,6 +128,15 @@ func (h *Handle) again() {
 	}
 }
 
+func (h *Handle) wasKilled() bool {
+	if h == nil {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.killed
+}
+
 // signal kills the new process if it exists. Its descriptor stays open as long as the launch goes on.
 func (l *launch) signal() {
 	if fd := int(int32(atomic.LoadUint32(&l.ctl.pidfd))); fd >= 0 && atomic.LoadUint32(&l.ctl.pid) != 0 {
@@ -137,8 +147,9 @@ func (l *launch) signal() {
 type launch struct {
 	*Request
 	*arena
-	first  int   // PID of the first process of Join and Copy
-	opened []int // by the parent's own steps: they serve the launch only
+	first    int   // PID of the first process of Join and Copy
+	stopping bool  // killed through its handle
+	opened   []int // by the parent's own steps: they serve the launch only
 }
 
 func (l *launch) run() (*Process, error) {
@@ -313,7 +324,19 @@ func (l *launch) awaitExec() error {
 	return nil
 }
 
-func (l *launch) expired() bool { return !l.Until.IsZero() && !time.Now().Before(l.Until) }
+// stopPatience is how long a process that has been killed may take to die before the launch no longer waits for it: it waits in
+// turn for a file system that does not answer.
+const stopPatience = 200 * time.Millisecond
+
+func (l *launch) expired() bool {
+	if !l.stopping && l.Handle.wasKilled() {
+		l.stopping = true
+		if soon := time.Now().Add(stopPatience); l.Until.IsZero() || soon.Before(l.Until) {
+			l.Until = soon
+		}
+	}
+	return !l.Until.IsZero() && !time.Now().Before(l.Until)
+}
 
 func (l *launch) timeout() error {
 	return &StepError{Step: int(atomic.LoadInt64(&l.ctl.progress)), Errno: unix.ETIMEDOUT, Regs: l.regs()}

@@ -34,6 +34,7 @@ type box struct {
 
 	mu       sync.Mutex
 	closing  bool
+	walks    map[*launch.Handle]bool // launches under way that are no commands
 	frozen   bool
 	commands map[uint64]*command
 	kept     []*cgroup.Leaf // of commands whose leftovers may stay
@@ -43,6 +44,7 @@ type box struct {
 	ended    sync.Once
 	endErr   error
 	closed   chan struct{}
+	late     *sync.WaitGroup // what goes on after the end
 	leafSeq  atomic.Uint64
 }
 
@@ -57,7 +59,7 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	}
 	b := &box{
 		id: z.lastBox.Add(1), pidfd: -1, lifeline: -1, ownPIDs: req.OwnPIDs, userNS: req.IDMap != nil,
-		commands: map[uint64]*command{}, gone: make(chan struct{}), closed: make(chan struct{}),
+		commands: map[uint64]*command{}, walks: map[*launch.Handle]bool{}, late: &z.handlers, gone: make(chan struct{}), closed: make(chan struct{}),
 	}
 	a := &wire.Answer{Box: b.id}
 	watch := stopwatch{a: a, last: time.Now()}
@@ -173,11 +175,29 @@ func (b *box) enter() bool {
 	return true
 }
 
+// killing has kill end a launch too, until the returned function is called.
+func (b *box) killing(h *launch.Handle) (done func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.walks[h] = true
+	if b.closing {
+		h.Kill()
+	}
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.walks, h)
+	}
+}
+
 // kill ends everything in the sandbox without waiting for it.
 func (b *box) kill() {
 	b.mu.Lock()
 	b.closing = true
 	frozen := b.frozen
+	for h := range b.walks {
+		h.Kill()
+	}
 	b.mu.Unlock()
 	if b.init != nil {
 		_ = b.init.signal(unix.SIGKILL)
@@ -216,20 +236,29 @@ func (b *box) list() []*command {
 	return list
 }
 
-// dismantle waits for the dead and releases what is held.
+// dismantle waits for the dead and releases what is held. What a process holds that cannot die yet is released when it does.
 func (b *box) dismantle() error {
 	if b.lifeline >= 0 {
 		_ = unix.Close(b.lifeline)
 		b.lifeline = -1
 	}
-	var err error
+	if b.init == nil {
+		return b.release()
+	}
+	select {
+	case <-b.gone:
+		return b.release()
+	case <-time.After(endPatience):
+		b.late.Add(1)
+		go func() { defer b.late.Done(); <-b.gone; _ = b.release() }()
+		return &stageError{"close", "kill", "sandbox", fmt.Errorf("a process does not die (it waits for a device or a file system that does not answer): %w", unix.EBUSY)}
+	}
+}
+
+// release gives back what the sandbox held. All its processes are gone.
+func (b *box) release() error {
 	if b.init != nil {
-		select {
-		case <-b.gone:
-			b.running.Wait()
-		case <-time.After(endPatience):
-			err = &stageError{"close", "kill", "sandbox", fmt.Errorf("a process does not die (it waits for a device or a file system that does not answer): %w", unix.EBUSY)}
-		}
+		b.running.Wait()
 		b.init.close()
 	}
 	if b.pidfd >= 0 {
@@ -240,10 +269,9 @@ func (b *box) dismantle() error {
 		_ = l.Kill(soon())
 		_ = l.Delete()
 	}
+	var err error
 	if b.group != nil {
-		if e := b.group.Delete(); e != nil && err == nil {
-			err = e
-		}
+		err = b.group.Delete()
 	}
 	b.ids.release()
 	return err

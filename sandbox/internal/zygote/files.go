@@ -31,9 +31,11 @@ func (z *zygote) do(m *wire.Message) (*wire.Answer, []int, error) {
 		return nil, nil, errGone
 	}
 	defer b.starting.Done()
+	handle := &launch.Handle{}
+	defer b.killing(handle)()
 	proc, err := launch.Launch(&launch.Request{
 		Plan: p, Files: append([]int{b.pidfd}, m.Files...), Mode: launch.Direct, Flags: unix.CLONE_FILES, Cgroup: -1,
-		Until: deadline(req.Launch.Timeout),
+		Until: deadline(req.Launch.Timeout), Handle: handle,
 	})
 	if err != nil {
 		for _, fd := range outputs(p, parentRegs(err)) {

@@ -22,7 +22,7 @@ type zygote struct {
 	image  int // memfd of PID 1's program
 	groups groups
 
-	handlers sync.WaitGroup // requests under way
+	handlers sync.WaitGroup // requests under way, and what they have left to be done
 
 	mu       sync.Mutex
 	boxes    map[uint64]*box
