@@ -43,7 +43,7 @@ type Cmd struct {
 	// TTY gives the program a terminal of this size as standard input, output and error, and makes it the session's controlling
 	// terminal. What it prints goes to Stdout; what is read from Stdin is typed. Stderr must be nil.
 	TTY *WindowSize
-	// KeepLeftovers lets processes that the program leaves behind live on until the sandbox ends. Otherwise they are killed when the program
+	// KeepLeftovers lets processes that the program leaves behind live on until the sandbox ends. It needs a cgroup, to tell them from others'. Otherwise they are killed when the program
 	// ends.
 	KeepLeftovers bool
 
@@ -112,6 +112,9 @@ func (c *Cmd) start(ctx context.Context) error {
 	}
 	if !e.grouped && (c.Limits.Memory > 0 || c.Limits.Pids > 0) {
 		return &Error{Stage: "cgroup", Op: "Limits", Err: errNoAccounts}
+	}
+	if !e.grouped && c.KeepLeftovers {
+		return &Error{Stage: "cgroup", Op: "KeepLeftovers", Err: errNoAccounts}
 	}
 	spec, err := c.spec(e)
 	if err != nil {

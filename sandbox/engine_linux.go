@@ -142,21 +142,42 @@ func (e *engine) create(p *initPlan, files []int) error {
 		a, _, err := e.z.call(request{kind: wire.Create, body: req, plan: p.Plan, files: files})
 		var where *Error
 		if errors.As(err, &where) && where.Stage == "cgroup" && len(soft) > 0 {
-			for _, o := range soft {
+			lost := lostOptions(soft, where.Op)
+			for _, o := range lost {
 				e.giveUp(o, err)
 				clearLimit(&limits, o)
 			}
-			soft = nil
+			soft = slices.DeleteFunc(soft, func(o string) bool { return slices.Contains(lost, o) })
 			continue
 		}
 		if err != nil {
 			return err
+		}
+		if len(e.report.GivenUp) > 0 {
+			e.spec = e.spec.clone() // what another attempt may yet have stays asked for
+			e.spec.limits = limits
 		}
 		e.box, e.pid, e.tasks, e.grouped, e.counted, e.ended = a.Box, a.PID, a.Tasks, a.Group, a.CPU, ended
 		e.z.watch(a.Box, ended)
 		e.absorb(a, p)
 		return e.checkAccounts()
 	}
+}
+
+// lostOptions returns those of the options that what could not be had is needed for: "memory limit" takes WithMemory. All of them, if
+// it says nothing of the kind.
+func lostOptions(soft []string, feature string) []string {
+	word, _, _ := strings.Cut(feature, " ")
+	var lost []string
+	for _, o := range soft {
+		if strings.HasPrefix(strings.ToLower(o), "with"+word) || word == "memory" && o == "WithSwap" {
+			lost = append(lost, o)
+		}
+	}
+	if len(lost) == 0 {
+		lost = slices.Clone(soft)
+	}
+	return lost
 }
 
 // checkAccounts refuses what only a cgroup's accounts could enforce.

@@ -24,7 +24,7 @@ func TestOnlyDeclaredDescriptors(t *testing.T) {
 	inside := values(play(t, sb, "fds"))
 	assert.Len(t, inside, 3, inside)
 	c := sb.Command(victimPath)
-	f, err := os.Open(os.DevNull)
+	f, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	require.NoError(t, err)
 	defer f.Close()
 	c.Env, c.ExtraFiles = []string{partEnv + "=fds"}, []*os.File{f, f}

@@ -36,7 +36,7 @@ func TestNothingSurvivesItsCommand(t *testing.T) {
 
 func TestLeftoversThatMayStay(t *testing.T) {
 	t.Parallel()
-	sb := standing(t)
+	sb := grouped(t, standing(t))
 	c := sb.Command("/bin/sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &")
 	c.KeepLeftovers = true
 	res, err := c.Run(inTime(t))
@@ -75,7 +75,7 @@ func hostPIDs(sb *Sandbox) []int {
 // A job that kills or stops all it can reach hurts itself only.
 func TestSignalsStayInside(t *testing.T) {
 	t.Parallel()
-	for name, opts := range map[string][]Option{"job": nil, "root": {WithCredential(0, 0)}, "host ids": {WithCPUs(1)}} {
+	for name, opts := range map[string][]Option{"job": nil, "root": {WithCredential(0, 0)}} {
 		sb := standing(t, opts...)
 		for _, sig := range []string{"KILL", "STOP", "TERM", "SEGV"} {
 			c := sb.Command("/bin/sh", "-c", fmt.Sprintf("kill -%s -1; kill -%s 1; kill -%s 0; sleep 1000", sig, sig, sig))

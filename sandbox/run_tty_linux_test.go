@@ -72,7 +72,7 @@ func TestTTYInterrupts(t *testing.T) {
 	keys, typed := io.Pipe()
 	defer typed.Close()
 	var out screen
-	c := sb.Command("/bin/sh", "-c", "echo ready; sleep 1000; echo after")
+	c := sb.Command("/bin/sh", "-c", "echo ready; exec sleep 1000")
 	c.TTY, c.Stdin, c.Stdout = &WindowSize{Rows: 24, Cols: 80}, keys, &out
 	require.NoError(t, c.Start(inTime(t)))
 	out.shows(t, "ready")
@@ -80,8 +80,7 @@ func TestTTYInterrupts(t *testing.T) {
 	require.NoError(t, err)
 	res, err := c.Wait()
 	require.NoError(t, err)
-	assert.Equal(t, []any{Signaled, syscall.SIGINT}, []any{res.Verdict, res.Signal})
-	assert.NotContains(t, out.String(), "after")
+	assert.True(t, res.Signal == syscall.SIGINT || res.ExitCode == 128+int(syscall.SIGINT), "%v", res.Err()) // the shell's own way, before it executes sleep
 
 	out.b.Reset()
 	c = sb.Command("/bin/sh", "-ic", "sleep 0.01 & fg; echo fine")
@@ -125,6 +124,10 @@ func TestTTYEnds(t *testing.T) {
 		c := sb.Command("/bin/sh", "-c", "trap '' HUP; sleep 1000 & echo done")
 		c.TTY, c.Stdout = &WindowSize{Rows: 24, Cols: 80}, &out
 		change(c)
+		if c.KeepLeftovers && !sb.engine.grouped {
+			assert.ErrorIs(t, c.Start(inTime(t)), ErrUnsupported)
+			continue
+		}
 		require.NoError(t, c.Start(inTime(t)), name)
 		ended := make(chan *Result, 1)
 		go func() { r, _ := c.Wait(); ended <- r }()

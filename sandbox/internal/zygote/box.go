@@ -32,6 +32,9 @@ type box struct {
 	oomGroup bool
 	userNS   bool
 
+	// sweeping keeps commands from being started while everything in the PID namespace is killed.
+	sweeping sync.RWMutex
+
 	mu       sync.Mutex
 	closing  bool
 	walks    map[*launch.Handle]bool // launches under way that are no commands

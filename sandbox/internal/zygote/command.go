@@ -30,6 +30,7 @@ type command struct {
 	settled chan struct{}
 
 	launch launch.Handle
+	over   bool // its program has ended, or never ran; guarded by box.mu
 }
 
 func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
@@ -52,6 +53,9 @@ func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
 		c.box.starting.Done()
 		if err != nil {
 			c.discard()
+			if c.box.group == nil {
+				c.box.sweepProcesses(c, &wire.Exit{}) // of a command that has ended meanwhile
+			}
 			z.unregister(c)
 		}
 	}()
@@ -119,6 +123,8 @@ func (c *command) discard() {
 }
 
 func (z *zygote) register(c *command) {
+	c.box.sweeping.RLock()
+	defer c.box.sweeping.RUnlock()
 	c.box.mu.Lock()
 	c.box.commands[c.id] = c
 	c.box.running.Add(1)

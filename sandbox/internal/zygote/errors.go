@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/belljar-go/belljar/cgroup"
@@ -24,7 +25,7 @@ func (e *stageError) Unwrap() error { return e.err }
 
 // toWire flattens an error without losing its errno, step or object.
 func toWire(err error) *wire.Error {
-	w := &wire.Error{Text: err.Error(), Unsupported: errors.Is(err, cgroup.ErrUnsupported)}
+	w := &wire.Error{Text: err.Error(), Unsupported: errors.Is(err, cgroup.ErrUnsupported) || errors.Is(err, errors.ErrUnsupported)}
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		w.Errno = errno
@@ -32,6 +33,7 @@ func toWire(err error) *wire.Error {
 	var step *launch.StepError
 	var stage *stageError
 	var group *cgroup.Error
+	var lack *cgroup.UnsupportedError
 	var call *os.SyscallError
 	switch {
 	case errors.As(err, &step):
@@ -42,6 +44,9 @@ func toWire(err error) *wire.Error {
 	case errors.As(err, &group):
 		w.Stage, w.Op, w.Path = "cgroup", group.Op, group.Path
 		w.Text = groupText(group)
+	case errors.As(err, &lack):
+		w.Stage, w.Op = "cgroup", lack.Feature
+		w.Text = strings.TrimPrefix(lack.Error(), "cgroup: "+lack.Feature+": ")
 	case errors.As(err, &call):
 		w.Stage, w.Op = "zygote", call.Syscall
 	default:

@@ -173,12 +173,27 @@ func (c *command) settle(exit *wire.Exit) {
 // of the sandbox are in it too, so this waits for the last of them. kill(-1) holds the kernel's task list
 // lock: not even a fork bomb slips through.
 func (b *box) sweepProcesses(c *command, exit *wire.Exit) {
+	b.sweeping.Lock()
+	defer b.sweeping.Unlock()
 	b.mu.Lock()
-	alone := len(b.commands) == 1 && !b.closing && b.ownPIDs && !c.req.Keep
+	c.over = true
+	last := !b.closing && b.ownPIDs
+	for _, other := range b.commands {
+		last = last && other.over
+	}
 	b.mu.Unlock()
-	if !alone {
+	if !last {
 		return
 	}
+	// A process is there until it has died, which a signal only begins.
+	for until, wait := soon(), 100*time.Microsecond; b.killAll() && time.Now().Before(until); wait = min(2*wait, 10*time.Millisecond) {
+		exit.Leftover = true
+		time.Sleep(wait)
+	}
+}
+
+// killAll kills everything in the PID namespace but PID 1. It tells whether there was anything.
+func (b *box) killAll() bool {
 	bld := plan.NewBuilder()
 	bld.Stage("leftovers")
 	pidfd := bld.Input("sandbox")
@@ -188,11 +203,12 @@ func (b *box) sweepProcesses(c *command, exit *wire.Exit) {
 	}
 	bld.Call(unix.SYS_SETNS, "setns", "sandbox", plan.R(pidfd), plan.Int(flags))
 	bld.Call(unix.SYS_CLONE3, "clone3", "process", plan.Cell(plan.CellInner), plan.Int(88)).Fork = true
-	bld.Call(unix.SYS_KILL, "kill", "all", plan.Int(-1), plan.Int(int(unix.SIGKILL))).Tolerate(unix.ESRCH)
+	bld.Call(unix.SYS_KILL, "kill", "all", plan.Int(-1), plan.Int(int(unix.SIGKILL)))
 	proc, err := launch.Launch(&launch.Request{Plan: bld.Plan(), Files: []int{b.pidfd}, Mode: launch.Join, Cgroup: -1, Until: soon()})
 	if err != nil {
-		return
+		return false // ESRCH, when there is nobody
 	}
 	_, _ = unix.Wait4(proc.PID, nil, unix.WALL, nil)
 	_ = unix.Close(proc.PIDFD)
+	return true
 }
