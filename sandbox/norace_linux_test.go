@@ -1,0 +1,6 @@
+//go:build !race
+
+package sandbox
+
+// raceEnabled tells whether the race detector is built in.
+const raceEnabled = false
