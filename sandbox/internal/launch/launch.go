@@ -167,6 +167,10 @@ func (l *launch) run() (*Process, error) {
 		err = l.awaitExec()
 	}
 	p := &Process{PID: int(atomic.LoadUint32(&l.ctl.pid)), PIDFD: int(int32(atomic.LoadUint32(&l.ctl.pidfd))), Regs: l.regs()}
+	if p.PID == 0 {
+		// A clone3 that fails late, say for a pids limit, has stored the number of a descriptor that it then took back.
+		p.PIDFD = -1
+	}
 	if err != nil {
 		l.abandon(p)
 		return nil, err
