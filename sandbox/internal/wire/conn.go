@@ -245,6 +245,13 @@ func longBody(parts ...[]byte) (int, error) {
 }
 
 func readLong(fd, n int) ([]byte, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, os.NewSyscallError("fstat", err)
+	}
+	if st.Size != int64(n) { // before so much is allocated
+		return nil, ErrProtocol
+	}
 	b := make([]byte, n)
 	for done := 0; done < n; {
 		k, err := unix.Pread(fd, b[done:], int64(done))
