@@ -374,8 +374,14 @@ func (l *launch) abandon(p *Process) {
 	closeFD(p.PIDFD)
 	gone := make(chan struct{})
 	go func() {
-		reap(p.PID)
 		reap(l.first)
+		if pid := int(atomic.LoadUint32(&l.ctl.pid)); p.PID == 0 && pid != 0 {
+			// The first process made the second just before it was killed.
+			p.PID = pid
+			_ = unix.Kill(pid, unix.SIGKILL)
+			closeFD(int(int32(atomic.LoadUint32(&l.ctl.pidfd))))
+		}
+		reap(p.PID)
 		atomic.StoreUint32(&l.ctl.done, 0)
 		close(gone)
 	}()
