@@ -312,6 +312,9 @@ type process struct {
 	exit chan *wire.Exit
 }
 
+// launchGrace is how much longer than a command's deadline its launch may take.
+const launchGrace = time.Second
+
 // start runs a command; files are its descriptors 0, 1, 2, …, and stay the caller's. It returns when the program has been
 // executed, could not be, or ctx is done, in which case the command is killed.
 func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (*process, error) {
@@ -324,9 +327,11 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (*
 	if len(p.attempts) == 0 {
 		return nil, &Error{Stage: "exec", Op: "execve", Path: c.path, Err: unix.ENOENT}
 	}
-	timeout := c.limits.WallTime
-	if timeout == 0 {
-		timeout = launchPatience
+	timeout := launchPatience
+	if wall := c.limits.WallTime; wall > 0 {
+		// On a busy host the set-up alone may take as long as a short deadline: then the program is started and ended at once, for a
+		// verdict instead of an error. An exec that hangs ends a moment later than it might.
+		timeout = min(wall+launchGrace, launchPatience)
 	}
 	req := wire.StartRequest{
 		Box: e.box, Launch: wire.Launch{Mode: uint8(p.mode), Timeout: timeout},

@@ -331,7 +331,7 @@ func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
 	}
 	if err := c.conn.Send(r.kind, id, r.body, raw, r.files); err != nil {
 		c.forget(id)
-		if errors.Is(err, unix.EPIPE) || errors.Is(err, os.ErrClosed) || errors.Is(err, io.EOF) {
+		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, os.ErrClosed) || errors.Is(err, io.EOF) {
 			<-c.dead
 			err = c.why
 		}
