@@ -18,9 +18,10 @@ type built struct {
 	flags []string
 }
 
-// buildHost builds testdata/hostprog; tests that run where there is no Go leave it out.
+// buildHost builds testdata/hostprog.
 func buildHost(t *testing.T, b built) string {
 	t.Helper()
+	needRoot(t) // others have no modules to build with
 	if testing.Short() {
 		t.Skip("builds programs, which is slow")
 	}
@@ -32,15 +33,11 @@ func buildHost(t *testing.T, b built) string {
 			skip(t, "needs a C compiler")
 		}
 	}
-	// Where the tests run as somebody else the tree is a copy which may lie anywhere: the binary goes to a folder of ours.
 	exe := filepath.Join(t.TempDir(), "hostprog")
-	args := append([]string{"build", "-o", exe}, b.flags...)
+	args := append([]string{"build", "-buildvcs=false", "-o", exe}, b.flags...)
 	cmd := exec.Command("go", append(args, "./testdata/hostprog")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
 	out, err := cmd.CombinedOutput()
-	if err != nil && os.Geteuid() != 0 {
-		skip(t, "cannot build as this user: "+string(out))
-	}
 	require.NoError(t, err, string(out))
 	return exe
 }
