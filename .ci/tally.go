@@ -154,10 +154,7 @@ func (t *tally) read(r *bufio.Reader, pkg, status string) error {
 			t.addSkip(pkg, e.Test, output[e.Test].String())
 		}
 	}
-	for test := range running {
-		t.failed++
-		fmt.Printf("--- FAIL %s %s %s: never ended\n%s", t.env, pkg, test, output[test])
-	}
+	t.addUnended(pkg, running, output)
 	if status != "0" {
 		if t.failed == failedBefore {
 			t.failed++ // a leak found after the last test, a crash in TestMain, a signal
@@ -168,6 +165,23 @@ func (t *tally) read(r *bufio.Reader, pkg, status string) error {
 		}
 	}
 	return nil
+}
+
+// addUnended counts the tests that a package's end has cut off. Those that only waited for their turn have nothing to say.
+func (t *tally) addUnended(pkg string, running map[string]bool, output map[string]*strings.Builder) {
+	waiting := 0
+	for test := range running {
+		t.failed++
+		said := output[test].String()
+		if strings.Contains(said, "=== PAUSE") && !strings.Contains(said, "=== CONT") {
+			waiting++
+			continue
+		}
+		fmt.Printf("--- FAIL %s %s %s: never ended\n%s", t.env, pkg, test, said)
+	}
+	if waiting > 0 {
+		fmt.Printf("--- FAIL %s %s: %d more tests never got their turn\n", t.env, pkg, waiting)
+	}
 }
 
 // addSkip counts a skip and says whether it may be.
