@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -171,6 +172,41 @@ func TestNothingSurvivesWithHostPIDs(t *testing.T) {
 	require.NoError(t, sb.Close())
 	_, err = c.Wait()
 	require.NoError(t, err)
+}
+
+// A job's first process is a child of the zygote, and so are those that it makes with CLONE_PARENT. They are killed like all others, and somebody
+// waits for them: the host keeps no zombie, and PID 1 can end.
+func TestChildrenOfTheZygote(t *testing.T) {
+	t.Parallel()
+	needsTool(t, "/usr/bin/perl")
+	sb, err := New(WithPID())
+	require.NoError(t, err)
+	const attack = `exec perl -e '$| = 1; for (1..10) { my $p = syscall(%d, %d, 0, 0, 0, 0); if ($p == 0) { print "parent ", getppid, "\n"; sleep 1000 if %d; exit 0 } } sleep 1'`
+	for _, stay := range []int{0, 1} {
+		out, _ := try(t, sb, fmt.Sprintf(attack, unix.SYS_CLONE, unix.CLONE_PARENT|int(unix.SIGCHLD), stay))
+		assert.Equal(t, 10, strings.Count(out, "parent 0"), "control: their parent is outside: "+out)
+	}
+	c := sb.Command("/bin/sh", "-c", fmt.Sprintf(attack, unix.SYS_CLONE, unix.CLONE_PARENT|int(unix.SIGCHLD), 1))
+	require.NoError(t, c.Start(inTime(t)))
+	require.NoError(t, sb.Close(), "with some of them alive")
+	_, err = c.Wait()
+	require.NoError(t, err)
+	z, err := currentZygote()
+	require.NoError(t, err)
+	eventually(t, "the zygote has no child called perl", func() bool { return !hasChild(z.pid, "perl") })
+}
+
+// hasChild looks for a child by name, a zombie as well.
+func hasChild(parent int, name string) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, f := range files {
+		b, _ := os.ReadFile(f)
+		_, rest, found := strings.Cut(string(b), " ("+name+") ")
+		if fields := strings.Fields(rest); found && fields[1] == fmt.Sprint(parent) {
+			return true
+		}
+	}
+	return false
 }
 
 // dead tells whether a process has ended; whose init does not reap it remains as a zombie.

@@ -268,7 +268,7 @@ const unknownStatus = 0xffff0000
 
 func waitFor(pid int, ws *unix.WaitStatus, d time.Duration) bool {
 	for end := time.Now().Add(d); ; time.Sleep(time.Millisecond) {
-		got, err := unix.Wait4(pid, ws, unix.WNOHANG|unix.WALL, nil)
+		got, err := launch.Wait(pid, ws, unix.WNOHANG, nil)
 		if got == pid || err == unix.ECHILD {
 			return true
 		}

@@ -147,20 +147,19 @@ func (l *launch) signal() {
 type launch struct {
 	*Request
 	*arena
-	first    int   // PID of the first process of Join and Copy
-	stopping bool  // killed through its handle
-	opened   []int // by the parent's own steps: they serve the launch only
+	first    atomic.Int64 // PID of the first process of Join and Copy
+	stopping bool         // killed through its handle
+	opened   []int        // by the parent's own steps: they serve the launch only
 }
 
 func (l *launch) run() (*Process, error) {
 	l.setClone()
-	pid := cloneWalk(l.ctl)
+	l.begin()
+	pid := l.clone()
 	if pid < 0 {
+		l.finish(nil)
 		atomic.StoreUint32(&l.ctl.done, 0)
 		return nil, fmt.Errorf("clone3: %w", syscall.Errno(-pid))
-	}
-	if l.Mode != Direct {
-		l.first = pid
 	}
 	err := l.accompany()
 	if err == nil {
@@ -178,9 +177,11 @@ func (l *launch) run() (*Process, error) {
 	l.reapFirst()
 	if e := l.ctl.errno; e != 0 {
 		reap(p.PID)
+		l.finish(nil)
 		closeFD(p.PIDFD)
 		return nil, &StepError{Step: int(l.ctl.progress), Errno: syscall.Errno(e), Regs: p.Regs}
 	}
+	l.finish(p)
 	return p, nil
 }
 
@@ -320,6 +321,9 @@ func (l *launch) awaitExec() error {
 			atomic.StoreUint32(&l.ctl.done, 0)
 			break
 		}
+		if l.Mode == Join && l.firstGone() {
+			l.reapFirst() // else it hides strangers for as long as the exec takes, see family
+		}
 		l.Handle.again()
 		if l.expired() {
 			return l.timeout()
@@ -348,25 +352,27 @@ func (l *launch) timeout() error {
 
 // firstGone tells whether the first process has ended, without reaping it.
 func (l *launch) firstGone() bool {
-	if l.first == 0 {
+	first := int(l.first.Load())
+	if first == 0 {
 		return false
 	}
 	var info unix.Siginfo
-	err := unix.Waitid(unix.P_PID, l.first, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil)
+	err := unix.Waitid(unix.P_PID, first, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil)
 	return err == nil && info.Signo != 0
 }
 
 func (l *launch) reapFirst() {
-	if l.first != 0 {
-		reap(l.first)
+	if first := int(l.first.Load()); first != 0 {
+		reap(first)
+		l.first.Store(0)
 	}
 }
 
 // abandon ends what a failed launch has started. A process that cannot die yet (waiting for a file system that does not answer)
 // is left to a goroutine: it can do nothing but die.
 func (l *launch) abandon(p *Process) {
-	if l.first != 0 {
-		_ = unix.Kill(l.first, unix.SIGKILL)
+	if first := int(l.first.Load()); first != 0 {
+		_ = unix.Kill(first, unix.SIGKILL)
 	}
 	if p.PIDFD >= 0 {
 		_ = unix.PidfdSendSignal(p.PIDFD, unix.SIGKILL, nil, 0)
@@ -374,7 +380,7 @@ func (l *launch) abandon(p *Process) {
 	closeFD(p.PIDFD)
 	gone := make(chan struct{})
 	go func() {
-		reap(l.first)
+		l.reapFirst()
 		if pid := int(atomic.LoadUint32(&l.ctl.pid)); p.PID == 0 && pid != 0 {
 			// The first process made the second just before it was killed.
 			p.PID = pid
@@ -382,6 +388,7 @@ func (l *launch) abandon(p *Process) {
 			closeFD(int(int32(atomic.LoadUint32(&l.ctl.pidfd))))
 		}
 		reap(p.PID)
+		l.finish(nil)
 		atomic.StoreUint32(&l.ctl.done, 0)
 		close(gone)
 	}()

@@ -239,6 +239,22 @@ func (b *box) list() []*command {
 	return list
 }
 
+// awaitGone waits for PID 1, which ends when everything in its PID namespace has been waited for: also by us, if a job made children of
+// ours, see launch.ReapStrangers.
+func (b *box) awaitGone() bool {
+	late := time.After(endPatience)
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		select {
+		case <-b.gone:
+			return true
+		case <-late:
+			return false
+		case <-time.After(wait):
+			launch.ReapStrangers()
+		}
+	}
+}
+
 // dismantle waits for the dead and releases what is held. What a process holds that cannot die yet is released when it does.
 func (b *box) dismantle() error {
 	if b.lifeline >= 0 {
@@ -248,14 +264,12 @@ func (b *box) dismantle() error {
 	if b.init == nil {
 		return b.release()
 	}
-	select {
-	case <-b.gone:
+	if b.awaitGone() {
 		return b.release()
-	case <-time.After(endPatience):
-		b.late.Add(1)
-		go func() { defer b.late.Done(); <-b.gone; _ = b.release() }()
-		return &stageError{"close", "kill", "sandbox", fmt.Errorf("a process does not die (it waits for a device or a file system that does not answer): %w", unix.EBUSY)}
 	}
+	b.late.Add(1)
+	go func() { defer b.late.Done(); <-b.gone; _ = b.release() }()
+	return &stageError{"close", "kill", "sandbox", fmt.Errorf("a process does not die (it waits for a device or a file system that does not answer): %w", unix.EBUSY)}
 }
 
 // release gives back what the sandbox held. All its processes are gone.

@@ -44,7 +44,7 @@ func (z *zygote) do(m *wire.Message) (*wire.Answer, []int, error) {
 		return nil, nil, launchError("files", err)
 	}
 	var ws unix.WaitStatus
-	_, _ = unix.Wait4(proc.PID, &ws, unix.WALL, nil)
+	_, _ = launch.Wait(proc.PID, &ws, 0, nil)
 	_ = unix.Close(proc.PIDFD)
 	files := outputs(p, proc.Regs)
 	if !ws.Exited() || ws.ExitStatus() != 0 {

@@ -89,7 +89,7 @@ func runHelper(name string, pid int, text string) error {
 		return &stageError{"id map", "run", name, errors.Unwrap(err)}
 	}
 	var ws unix.WaitStatus
-	_, err = unix.Wait4(proc.PID, &ws, unix.WALL, nil)
+	_, err = launch.Wait(proc.PID, &ws, 0, nil)
 	_ = unix.Close(proc.PIDFD)
 	if err != nil || !ws.Exited() || ws.ExitStatus() != 0 {
 		return &stageError{"id map", "run", strings.Join(args, " "), fmt.Errorf("it refused: %w", unix.EPERM)}

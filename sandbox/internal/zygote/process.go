@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,13 +38,9 @@ func (p *process) wait(until time.Time) (ws unix.WaitStatus, ru unix.Rusage, err
 	}
 	var werr error
 	err = p.raw.Read(func(uintptr) bool {
-		for {
-			var pid int
-			pid, werr = unix.Wait4(p.pid, &ws, unix.WNOHANG|unix.WALL, &ru)
-			if werr != unix.EINTR {
-				return werr != nil || pid == p.pid
-			}
-		}
+		var pid int
+		pid, werr = launch.Wait(p.pid, &ws, unix.WNOHANG, &ru)
+		return werr != nil || pid == p.pid
 	})
 	return ws, ru, errors.Join(err, werr)
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/pause"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
 	"golang.org/x/sys/unix"
@@ -50,6 +51,11 @@ func serve() {
 	if err := conn.Send(wire.Ready, 0, wire.Hello{PID: os.Getpid()}, nil, nil); err != nil {
 		fatal(err)
 	}
+	go func() {
+		for range time.Tick(time.Second) {
+			launch.ReapStrangers()
+		}
+	}()
 	for {
 		m, err := conn.Receive()
 		if err != nil {

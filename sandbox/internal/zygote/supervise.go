@@ -26,7 +26,7 @@ func (c *command) supervise() *wire.Exit {
 	ws, ru, err := c.proc.wait(time.Time{})
 	if errors.Is(err, os.ErrClosed) {
 		exit.Lost = true
-		go func() { _, _ = unix.Wait4(c.proc.pid, nil, unix.WALL, nil) }() // it can do nothing but die, one day
+		go func() { _, _ = launch.Wait(c.proc.pid, nil, 0, nil) }() // it can do nothing but die, one day
 	}
 	close(stop)
 	<-watched
@@ -149,6 +149,7 @@ func (c *command) giveUp() {
 func (c *command) settle(exit *wire.Exit) {
 	close(c.settled)
 	c.proc.close()
+	defer launch.ReapStrangers()
 	if c.leaf == nil {
 		c.box.sweepProcesses(c, exit)
 		return
@@ -189,6 +190,7 @@ func (b *box) sweepProcesses(c *command, exit *wire.Exit) {
 	for until, wait := soon(), 100*time.Microsecond; b.killAll() && time.Now().Before(until); wait = min(2*wait, 10*time.Millisecond) {
 		exit.Leftover = true
 		time.Sleep(wait)
+		launch.ReapStrangers() // a zombie is killed with success
 	}
 }
 
@@ -208,7 +210,7 @@ func (b *box) killAll() bool {
 	if err != nil {
 		return false // ESRCH, when there is nobody
 	}
-	_, _ = unix.Wait4(proc.PID, nil, unix.WALL, nil)
+	_, _ = launch.Wait(proc.PID, nil, 0, nil)
 	_ = unix.Close(proc.PIDFD)
 	return true
 }
