@@ -165,7 +165,7 @@ func fullOptions(t testing.TB) []Option {
 	require.NoError(t, os.Chmod(dir, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), []byte("data"), 0o644))
 	return filtered([]Option{
-		WithHostname("glass"), WithBind(dir, "/data", rootfs.BindReadOnly), WithBind(filepath.Join(dir, "file"), "/etc/file"),
+		WithHostname("glass"), WithBind(dir, "/data", rootfs.BindReadOnly), WithBind(filepath.Join(dir, "file"), "/etc/file", rootfs.BindReadOnly),
 		WithTmpfs("/scratch", "1m"), WithFile("/etc/motd", []byte("hello\n"), 0o644), WithHosts(map[string]string{"a": "10.0.0.1"}),
 	})
 }

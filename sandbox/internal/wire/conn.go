@@ -137,7 +137,7 @@ func (c *Conn) send(packet []byte, files []int) error {
 		}
 	})
 	if werr != nil {
-		return werr
+		return os.ErrClosed // what the file says, internal/poll.ErrFileClosing, is not that
 	}
 	return os.NewSyscallError("sendmsg", err)
 }
@@ -157,7 +157,7 @@ func (c *Conn) Receive() (*Message, error) {
 	})
 	switch {
 	case rerr != nil:
-		return nil, rerr
+		return nil, os.ErrClosed
 	case err == unix.ECONNRESET:
 		return nil, io.EOF
 	case err != nil:
