@@ -19,7 +19,18 @@ type call struct {
 
 const none = ^uintptr(0)
 
-func text(s string) uintptr { return uintptr(unsafe.Pointer(unsafe.StringData(s + "\x00"))) }
+// mqueue makes one of the calls that take the name of a message queue.
+func mqueue(nr uintptr, name string, flags, mode uintptr) (int, error) {
+	p, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return -1, err
+	}
+	fd, _, e := unix.RawSyscall6(nr, uintptr(unsafe.Pointer(p)), flags, mode, 0, 0, 0)
+	if e != 0 {
+		return -1, e
+	}
+	return int(fd), nil
+}
 
 // deniedCalls is what the default filter answers without asking the kernel.
 var deniedCalls = map[string]call{
@@ -114,8 +125,8 @@ func init() {
 		fmt.Printf("shm=%s\n", errnoName(e))
 		_, _, e = unix.RawSyscall(unix.SYS_MSGGET, key, 0, 0)
 		fmt.Printf("msg=%s\n", errnoName(e))
-		_, _, e = unix.RawSyscall6(unix.SYS_MQ_OPEN, text(args[1]), unix.O_RDONLY, 0, 0, 0, 0)
-		fmt.Printf("mq=%s\n", errnoName(e))
+		_, err := mqueue(unix.SYS_MQ_OPEN, args[1], unix.O_RDONLY, 0)
+		fmt.Printf("mq=%s\n", errnoName(err))
 	}
 	// raw opens sockets that reach further than one of TCP.
 	parts["raw"] = func([]string) {

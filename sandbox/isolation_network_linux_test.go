@@ -66,10 +66,13 @@ func TestHostIPCIsOutOfReach(t *testing.T) {
 	require.Zero(t, e)
 	defer unix.RawSyscall(unix.SYS_MSGCTL, msg, unix.IPC_RMID, 0)
 	name := fmt.Sprintf("belljar-test-%d", os.Getpid())
-	mq, _, e := unix.RawSyscall6(unix.SYS_MQ_OPEN, text(name), unix.O_CREAT|unix.O_RDWR, 0o666, 0, 0, 0)
-	require.Zero(t, e)
-	defer unix.RawSyscall(unix.SYS_MQ_UNLINK, text(name), 0, 0)
-	defer unix.Close(int(mq))
+	mq, err := mqueue(unix.SYS_MQ_OPEN, name, unix.O_CREAT|unix.O_RDWR, 0o666)
+	require.NoError(t, err)
+	defer func() {
+		_, err := mqueue(unix.SYS_MQ_UNLINK, name, 0, 0)
+		require.NoError(t, err)
+		require.NoError(t, unix.Close(mq))
+	}()
 	args := []string{fmt.Sprint(key), name}
 	want := map[string]string{"shm": "ENOENT", "msg": "ENOENT", "mq": "ENOENT"}
 	assert.Equal(t, want, values(play(t, standing(t, asVictim(t)), "ipc", args...)))
