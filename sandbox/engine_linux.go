@@ -139,7 +139,11 @@ func (e *engine) create(p *initPlan, files []int) error {
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
 		}
 		ended := make(chan struct{})
-		a, _, err := e.z.call(request{kind: wire.Create, body: req, plan: p.Plan, files: files})
+		var a *wire.Answer
+		err := retryAgain(func() (err error) {
+			a, _, err = e.z.call(request{kind: wire.Create, body: req, plan: p.Plan, files: files})
+			return err
+		})
 		var where *Error
 		if errors.As(err, &where) && where.Stage == "cgroup" && len(soft) > 0 {
 			lost := lostOptions(soft, where.Op)
@@ -469,11 +473,25 @@ func (e *engine) close() error {
 // open opens a file inside. It never blocks on what the path names, and never leaves the sandbox's root.
 func (e *engine) open(path string, flags int, perm uint32) (*os.File, error) {
 	p := compileOpen(e.spec, e.ids, path, uint64(flags), perm)
-	files, err := e.do(p)
+	var files []*os.File
+	err := retryAgain(func() (err error) { files, err = e.do(p); return err })
 	if err != nil {
 		return nil, err
 	}
 	return files[0], nil
+}
+
+// retryAgain repeats what a walk of a path has made fail because anybody on the machine renamed or mounted something while it went through
+// a "..": the kernel then cannot tell that it has not been led out (openat2(2), EAGAIN).
+func retryAgain(f func() error) error {
+	for range 100 {
+		err := f()
+		var e *Error
+		if !errors.Is(err, unix.EAGAIN) || !errors.As(err, &e) || e.Op != "openat2" {
+			return err
+		}
+	}
+	return f()
 }
 
 // terminal opens a terminal of the sandbox's own devpts.

@@ -171,3 +171,19 @@ func TestReadDirOfManyAndOddNames(t *testing.T) {
 	_, err = fs.Stat(sb.FS(), "box"+strings.Repeat("/x", 3000))
 	assert.ErrorIs(t, err, syscall.ENAMETOOLONG)
 }
+
+// A walk through ".." while anything is renamed is refused by the kernel with EAGAIN; who opens a file is not to see that.
+func TestFilesInARenameStorm(t *testing.T) {
+	t.Parallel()
+	needsTool(t, "/usr/bin/perl")
+	sb := standing(t)
+	sh(t, sb, `cd /box && mkdir a r && echo x > f && perl -e 'symlink(("a/../" x 400) . "f", "l") or die'`)
+	for range 2 {
+		c := sb.Command("/usr/bin/perl", "-e", `chdir "/box"; while (1) { rename "r", "s"; rename "s", "r" }`)
+		require.NoError(t, c.Start(inTime(t)))
+	}
+	for range 200 {
+		_, err := fs.ReadFile(sb.FS(), "box/l")
+		require.NoError(t, err)
+	}
+}
