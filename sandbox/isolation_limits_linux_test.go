@@ -231,6 +231,15 @@ func TestDescriptorLimit(t *testing.T) {
 	assert.Equal(t, "50", sh(t, standing(t, WithRlimit("nofile", 50, 50)), "ulimit -n"))
 }
 
+// Terminals are of one number for the whole machine; a sandbox gets a part.
+func TestTerminalLimit(t *testing.T) {
+	t.Parallel()
+	needsTool(t, "/usr/bin/perl")
+	out, res := try(t, standing(t), `perl -e 'while (open(my $f, "+<", "/dev/ptmx")) { push @f, $f } print scalar @f'`)
+	assert.Equal(t, OK, res.Verdict)
+	assert.Equal(t, "256", out)
+}
+
 func TestHugeArguments(t *testing.T) {
 	t.Parallel()
 	sb := standing(t)

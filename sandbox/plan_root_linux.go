@@ -373,7 +373,7 @@ func (r *rootPlan) dev(op rootfs.Dev) {
 	for _, d := range deviceNames {
 		r.placeOwn(r.devices[d], op.Target+"/"+d, false)
 	}
-	pts := []string{"mode=0620", "ptmxmode=0666"}
+	pts := []string{"mode=0620", "ptmxmode=0666", "max=256"} // of the 4096 that all sandboxes have together (kernel.pty.max)
 	if r.ids.root && r.ids.mapsGID(ttyGroup) {
 		pts = append(pts, fmt.Sprintf("gid=%d", ttyGroup))
 	}
