@@ -49,7 +49,11 @@ func newEngine(s *spec) (*engine, error) {
 
 func tryEngine(s *spec) (_ *engine, err error) {
 	begin := time.Now()
-	e := &engine{spec: s}
+	e := &engine{}
+	if s, err = e.checkTime(s); err != nil {
+		return nil, err
+	}
+	e.spec = s
 	if err := e.compileFilter(); err != nil {
 		return nil, err
 	}

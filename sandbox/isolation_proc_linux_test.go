@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func TestProcIsMasked(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if b, err := os.ReadFile(p); err == nil && len(b) > 0 || info.IsDir() || p == "/proc/kcore" {
+		if b, err := head(p); err == nil && len(b) > 0 || info.IsDir() {
 			shown++ // the control: it has content on the host
 		}
 		for _, sb := range []*Sandbox{sb, root} {
@@ -37,6 +38,15 @@ func TestProcIsMasked(t *testing.T) {
 	if shown == 0 {
 		notExercised(t, "this kernel has none of the paths that are masked")
 	}
+}
+
+func head(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, 100))
 }
 
 func TestProcCannotBeWritten(t *testing.T) {
@@ -125,15 +135,15 @@ func TestInitIsClosed(t *testing.T) {
 func TestInitIsNotTheHostProgram(t *testing.T) {
 	t.Parallel()
 	sb := standing(t)
-	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", sb.PID()))
+	exe, err := os.Stat(fmt.Sprintf("/proc/%d/exe", sb.PID()))
 	if err != nil {
 		needRoot(t)
 		require.NoError(t, err)
 	}
-	own, err := os.Executable()
+	own, err := os.Stat("/proc/self/exe")
 	require.NoError(t, err)
-	assert.NotEqual(t, own, exe)
-	assert.Contains(t, exe, "memfd:belljar-pause")
+	assert.False(t, os.SameFile(own, exe))
+	assert.Less(t, exe.Size(), int64(4096))
 	assert.Equal(t, "pause", strings.TrimRight(sh(t, sb, "cat /proc/1/cmdline | tr '\\0' ' '"), " "))
 }
 
@@ -146,7 +156,7 @@ func TestHostBinaryCannotBeExecuted(t *testing.T) {
 	})
 	for name, sb := range map[string]*Sandbox{
 		"default root": standing(t), "rootfs": standing(t, append(opts, WithTmpfs("/box", "1m"))...),
-		"root": standing(t, append(unguarded(), WithTmpfs("/box", "1m"))...), "time": standing(t, WithTime(1e9)),
+		"root": standing(t, append(unguarded(), WithTmpfs("/box", "1m"))...), "time": standing(t, BestEffort(WithTime(1e9))),
 	} {
 		sh(t, sb, "cd /box; printf '#!/proc/self/exe\\n' > script; chmod +x script; ln -s /proc/self/exe link; ln -s /proc/self link2")
 		for _, path := range []string{"/box/script", "/box/link", "/box/link2/exe", "/proc/self/exe", "/proc/self/fd/3", "/evil"} {

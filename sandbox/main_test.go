@@ -95,6 +95,9 @@ func eventually(t testing.TB, what string, f func() bool) {
 func newBox(t testing.TB, opts ...Option) *Sandbox {
 	t.Helper()
 	sb, err := New(filtered(opts)...)
+	if errors.Is(err, errTimeExec) {
+		skip(t, "needs Linux 6.2")
+	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, sb.Close()) })
 	return sb

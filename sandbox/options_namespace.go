@@ -41,7 +41,7 @@ func own(label string, k namespace.Kind) Option {
 // duration the first is of the monotonic clock alone, and the second of the boot-time
 // clock. The real-time clock is always the host's.
 //
-// Such a sandbox starts commands in a slower way; its Report says so.
+// It needs Linux 6.2. Such a sandbox starts commands in a slower way; its Report says so.
 func WithTime(offset time.Duration, boottime ...time.Duration) Option {
 	offsets := namespace.Offsets{Monotonic: offset, Boottime: offset}
 	fault := ""

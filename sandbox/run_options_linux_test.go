@@ -140,6 +140,13 @@ func TestWithNames(t *testing.T) {
 
 func TestWithTime(t *testing.T) {
 	t.Parallel()
+	if !kernelAtLeast(6, 2) {
+		best := standing(t, BestEffort(WithTime(time.Hour)))
+		assert.Contains(t, best.Report().String(), "given up: WithTime")
+		_, err := New(WithTime(time.Hour))
+		assert.ErrorIs(t, err, ErrUnsupported)
+		return
+	}
 	sb, err := New(WithTime(1000 * time.Hour))
 	if os.Geteuid() != 0 && err != nil {
 		skip(t, "needs root: "+err.Error())
