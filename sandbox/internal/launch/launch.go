@@ -207,10 +207,11 @@ func (l *launch) setClone() {
 		return
 	case Join:
 		outer.flags |= unix.CLONE_VM
-	case Copy:
-		// The second process shares the first one's copy, which must stay until the exec for the memory to count as shared.
-		inner.flags |= unix.CLONE_VFORK
 	}
+	// The first process sleeps until the second one's exec. In Copy it has to be there till then, for the memory to count as shared. In Join it is
+	// what makes the second one a vfork in the eyes of the OOM killer (in_vfork in include/linux/sched/mm.h), which spares those: it is in
+	// the job's cgroup already, seems as large as the zygote, and whatever shares the memory of a victim is killed along with it.
+	inner.flags |= unix.CLONE_VFORK
 	inner.flags |= unix.CLONE_PARENT
 	c.clone, c.inner = outer, inner
 }
