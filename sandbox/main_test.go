@@ -73,6 +73,15 @@ func skip(t testing.TB, why string) {
 	t.Skip(why)
 }
 
+// needKernel skips what an older kernel than Linux major.minor cannot do. That is no fault of where the tests run, so it is not for skip to decide
+// but for the list of skips of continuous integration.
+func needKernel(t testing.TB, major, minor int) {
+	t.Helper()
+	if !kernelAtLeast(major, minor) {
+		t.Skipf("needs Linux %d.%d", major, minor)
+	}
+}
+
 // needRoot skips what an ordinary user cannot do.
 func needRoot(t testing.TB) {
 	t.Helper()
@@ -96,7 +105,7 @@ func newBox(t testing.TB, opts ...Option) *Sandbox {
 	t.Helper()
 	sb, err := New(filtered(opts)...)
 	if errors.Is(err, errTimeExec) {
-		skip(t, "needs Linux 6.2")
+		needKernel(t, 6, 2)
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, sb.Close()) })

@@ -55,9 +55,7 @@ func TestWithBind(t *testing.T) {
 func TestWithBindOfMounts(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	if !kernelAtLeast(6, 3) {
-		skip(t, "needs Linux 6.3, whose tmpfs can map ids")
-	}
+	needKernel(t, 6, 3) // whose tmpfs can map ids
 	dir := openDir(t)
 	sub := filepath.Join(dir, "sub")
 	require.NoError(t, os.Mkdir(sub, 0o755))
