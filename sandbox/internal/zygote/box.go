@@ -135,6 +135,7 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	if err != nil {
 		return launchError("launch", err)
 	}
+	awaitProgram(proc.PID)
 	a.PID = proc.PID
 	b.pidfd, err = unix.FcntlInt(uintptr(proc.PIDFD), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -144,6 +145,17 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	}
 	b.init, err = newProcess(proc.PID, proc.PIDFD)
 	return err
+}
+
+// awaitProgram waits until PID 1 can be joined. The kernel tells of its exec a moment before the process has its new memory (exec_mmap in fs/exec.c), and
+// until then it has that of the launch, which an ordinary user may not look at: setns(2) would be refused.
+func awaitProgram(pid int) {
+	exe := fmt.Sprintf("/proc/%d/exe", pid)
+	for end := time.Now().Add(endPatience); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
+		if _, err := os.Readlink(exe); !errors.Is(err, os.ErrPermission) {
+			return
+		}
+	}
 }
 
 func launchError(stage string, err error) error {
