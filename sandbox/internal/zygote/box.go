@@ -241,6 +241,12 @@ func (z *zygote) end(b *box) error {
 	return b.endErr
 }
 
+func (b *box) isClosing() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closing
+}
+
 func (b *box) list() []*command {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -34,7 +34,8 @@ func (c *command) supervise() *wire.Exit {
 	exit.Status = uint32(ws)
 	exit.User, exit.System = time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())
 	exit.MaxRSS = ru.Maxrss << 10
-	exit.Killed = c.killed.Load()
+	// The end of the sandbox reaches the program through PID 1, before anybody comes to the command.
+	exit.Killed = c.killed.Load() || ws.Signaled() && ws.Signal() == unix.SIGKILL && c.box.isClosing()
 	return exit
 }
 
