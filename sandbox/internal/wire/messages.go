@@ -18,7 +18,6 @@ const (
 	Signal                   // SignalRequest
 	Freeze                   // FreezeRequest
 	Stats                    // BoxRequest or CommandRequest
-	KillAll                  // BoxRequest: ends every command, PID 1 stays
 	CloseBox                 // BoxRequest: ends everything and gives it back
 	Reply                    // Answer
 	Exited                   // Exit, with the number of its Start

@@ -197,21 +197,6 @@ func (z *zygote) signal(m *wire.Message) error {
 	return nil
 }
 
-func (z *zygote) killAll(m *wire.Message) error {
-	var req wire.BoxRequest
-	if err := m.Decode(&req); err != nil {
-		return err
-	}
-	b, err := z.box(req.Box)
-	if err != nil {
-		return err
-	}
-	for _, c := range b.list() {
-		c.kill()
-	}
-	return nil
-}
-
 func (z *zygote) stats(m *wire.Message) (*wire.Answer, error) {
 	var req wire.BoxRequest
 	if err := m.Decode(&req); err != nil {

@@ -142,8 +142,6 @@ func (z *zygote) dispatch(m *wire.Message) (*wire.Answer, []int, error) {
 	case wire.Stats:
 		a, err := z.stats(m)
 		return a, nil, err
-	case wire.KillAll:
-		return nil, nil, z.killAll(m)
 	case wire.CloseBox:
 		return nil, nil, z.closeBox(m)
 	default:
