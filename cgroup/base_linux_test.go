@@ -63,7 +63,7 @@ func TestBaseOfPopulated(t *testing.T) {
 	eventually(t, "inside", func() bool { p, _ := l.Populated(); return p })
 	d := m.ps.of(MemoryController)
 	y := Hierarchy{Version: d.Version, Mount: d.Path, Root: "/", Own: "/cmd"}
-	got, err := y.base("", MemoryController|coreV2, MemoryController)
+	got, err := y.base(MemoryController|coreV2, MemoryController)
 	require.NoError(t, err)
 	if d.Version == 1 {
 		assert.Equal(t, d.Path+"/cmd", got.Path)
@@ -71,16 +71,18 @@ func TestBaseOfPopulated(t *testing.T) {
 	}
 	assert.Equal(t, d.Path, got.Path)
 	// Named explicitly it is refused instead.
-	_, err = y.base("/cmd", MemoryController, MemoryController)
+	n := named{h: &Host{}, given: "/cmd", group: "/cmd"}
+	_, err = n.in(&y, MemoryController, MemoryController)
 	require.ErrorIs(t, err, ErrUnsupported)
 	require.ErrorIs(t, err, unix.EBUSY)
 	assert.Contains(t, err.Error(), remedyInner)
+	assert.Contains(t, err.Error(), "pids ", "whose processes they are")
 	// Without the group above in sight the reason is the processes as well.
 	y = Hierarchy{Version: 2, Mount: d.Path + "/cmd", Root: "/", Own: "/"}
-	_, err = y.base("", MemoryController, MemoryController)
+	_, err = y.base(MemoryController, MemoryController)
 	require.ErrorIs(t, err, unix.EBUSY)
 	require.NoError(t, l.Kill(time.Time{}))
-	got, err = y.base("", MemoryController, MemoryController)
+	got, err = y.base(MemoryController, MemoryController)
 	require.NoError(t, err, "control: without processes")
 	assert.Equal(t, d.Path+"/cmd", got.Path)
 }
@@ -93,7 +95,7 @@ func TestBasePrefersUsual(t *testing.T) {
 	d := m.ps.of(MemoryController)
 	testLeaf(t, m, "cmd", Limits{})
 	y := Hierarchy{Version: d.Version, Mount: d.Path, Root: "/", Own: "/cmd"}
-	got, err := y.base("", usual, 0)
+	got, err := y.base(usual, 0)
 	require.NoError(t, err)
 	if d.Version == 1 {
 		assert.Equal(t, d.Path+"/cmd", got.Path)
@@ -102,11 +104,11 @@ func TestBasePrefersUsual(t *testing.T) {
 	assert.Equal(t, d.Path, got.Path)
 	assert.True(t, got.Controllers.Has(usual))
 	y = Hierarchy{Version: d.Version, Mount: d.Path + "/cmd", Root: "/", Own: "/"}
-	got, err = y.base("", usual, 0)
+	got, err = y.base(usual, 0)
 	require.NoError(t, err)
 	assert.Equal(t, d.Path+"/cmd", got.Path)
 	assert.Equal(t, MemoryController|PidsController, got.Controllers&usual)
-	_, err = y.base("", usual, CPUController)
+	_, err = y.base(usual, CPUController)
 	require.ErrorIs(t, err, ErrUnsupported)
 	require.ErrorIs(t, err, unix.ENOENT)
 }
@@ -119,7 +121,7 @@ func TestUnifiedCore(t *testing.T) {
 	var dir string
 	for _, y := range h.Hierarchies {
 		if y.Version == 2 && y.Unusable == "" {
-			d, err := y.base("", coreV2, 0)
+			d, err := y.base(coreV2, 0)
 			if err != nil && os.Geteuid() != 0 {
 				skip(t, "no delegated cgroup: "+err.Error())
 			}

@@ -240,6 +240,19 @@ func victim(what []string) {
 			os.Exit(1)
 		}
 		fmt.Println("done")
+	case "parent": // what becomes of a parent that is named
+		h, err := Detect()
+		if err == nil {
+			_, err = h.ParentAt(what[1], MemoryController)
+		}
+		var errno unix.Errno
+		_ = errors.As(err, &errno)
+		if err == nil {
+			fmt.Println("none")
+		} else {
+			fmt.Println(unix.ErrnoName(errno), err)
+		}
+		os.Exit(0)
 	case "base": // what an unprivileged user is told
 		h, err := Detect()
 		if err == nil {

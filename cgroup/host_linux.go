@@ -26,6 +26,14 @@ func Detect() (*Host, error) {
 	return h, nil
 }
 
+// magic is what statfs(2) says of the hierarchy's file system.
+func (h *Hierarchy) magic() int64 {
+	if h.Version == 1 {
+		return unix.CGROUP_SUPER_MAGIC
+	}
+	return unix.CGROUP2_SUPER_MAGIC
+}
+
 // verify looks whether the mount really shows a cgroup file system: another
 // one may lie on top of it, and /proc/self/cgroup may be about a group which
 // the mount does not reach.
@@ -33,16 +41,12 @@ func (h *Hierarchy) verify() {
 	if h.Unusable != "" {
 		return
 	}
-	magic := int64(unix.CGROUP2_SUPER_MAGIC)
-	if h.Version == 1 {
-		magic = unix.CGROUP_SUPER_MAGIC
-	}
 	var st unix.Statfs_t
 	dir, _ := h.dir("")
 	switch err := unix.Statfs(dir, &st); {
 	case err != nil:
 		h.Unusable = dir + ": " + err.Error()
-	case int64(st.Type) != magic:
+	case int64(st.Type) != h.magic():
 		h.Unusable = dir + ": something else is mounted over it"
 	case h.Version == 2:
 		s, err := readString(unix.AT_FDCWD, path.Join(h.Mount, "cgroup.controllers"))
@@ -63,27 +67,14 @@ func (h *Hierarchy) verify() {
 //
 // The error matches ErrUnsupported, and the errno that stood in the way.
 func (h *Host) Base(need Controllers) (Parent, error) {
-	return h.base("", need)
+	return h.base(need)
 }
 
-// ParentAt is Base with an explicit group, named by its absolute path from
-// the root of each hierarchy. It must exist wherever a needed controller is.
-func (h *Host) ParentAt(p string, need Controllers) (Parent, error) {
-	if err := parentPath(p); err != nil {
-		return Parent{}, err
-	}
-	return h.base(p, need)
-}
-
-func (h *Host) base(at string, need Controllers) (Parent, error) {
+func (h *Host) base(need Controllers) (Parent, error) {
 	var p Parent
-	held := map[*Hierarchy]Controllers{}
-	for _, n := range controllerNames {
-		if y := h.holder(n.c); y != nil {
-			held[y] |= n.c
-		} else if need.Has(n.c) {
-			return p, h.whyNot(n.c)
-		}
+	held, err := h.held(need)
+	if err != nil {
+		return p, err
 	}
 	for i := range h.Hierarchies {
 		y := &h.Hierarchies[i]
@@ -91,7 +82,7 @@ func (h *Host) base(at string, need Controllers) (Parent, error) {
 		if c == 0 {
 			continue
 		}
-		d, err := y.base(at, c, need&c)
+		d, err := y.base(c, need&c)
 		if err != nil {
 			if need&c == 0 {
 				continue
@@ -103,10 +94,23 @@ func (h *Host) base(at string, need Controllers) (Parent, error) {
 	return p, nil
 }
 
-func (h *Hierarchy) base(at string, have, need Controllers) (Dir, error) {
-	dir, ok := h.dir(at)
+// held says which hierarchy has which controllers. Those of need must be in one.
+func (h *Host) held(need Controllers) (map[*Hierarchy]Controllers, error) {
+	held := map[*Hierarchy]Controllers{}
+	for _, n := range controllerNames {
+		if y := h.holder(n.c); y != nil {
+			held[y] |= n.c
+		} else if need.Has(n.c) {
+			return nil, h.whyNot(n.c)
+		}
+	}
+	return held, nil
+}
+
+func (h *Hierarchy) base(have, need Controllers) (Dir, error) {
+	dir, ok := h.dir("")
 	if !ok {
-		return Dir{}, &UnsupportedError{Feature: "parent group " + at, Reason: "not below what is mounted at " + h.Mount, Err: unix.ENOENT}
+		return Dir{}, &UnsupportedError{Feature: "group of this process", Reason: "not below what is mounted at " + h.Mount, Err: unix.ENOENT}
 	}
 	if h.Version == 1 {
 		if err := writable(dir, ""); err != nil {
@@ -114,39 +118,36 @@ func (h *Hierarchy) base(at string, have, need Controllers) (Dir, error) {
 		}
 		return Dir{Version: 1, Controllers: have, Path: dir}, nil
 	}
-	// Whoever asks for little now may want a quota later, from the same base:
-	// the usual controllers are worth a few steps up, the rest is not.
-	const usual = MemoryController | PidsController
-	d, err := h.climb(dir, at, need|have&(usual|CPUController))
-	if err != nil {
-		d, err = h.climb(dir, at, need|have&usual)
-	}
-	if err != nil {
-		d, err = h.climb(dir, at, need)
-	}
+	d, err := generous(have, need, func(need Controllers) (Dir, error) { return h.climb(dir, need) })
 	if err != nil {
 		return Dir{}, h.refuse(need, err)
 	}
 	return d, nil
 }
 
+// generous tries to get more than is needed: whoever asks for little now may
+// want a quota later, from the same base. The usual controllers are worth a few
+// steps up, the rest is not.
+func generous(have, need Controllers, find func(Controllers) (Dir, error)) (d Dir, err error) {
+	const usual = MemoryController | PidsController
+	for _, want := range []Controllers{need | have&(usual|CPUController), need | have&usual, need} {
+		if d, err = find(want); err == nil {
+			return d, nil
+		}
+	}
+	return d, err
+}
+
 func (h *Hierarchy) refuse(need Controllers, err error) error {
 	u := &UnsupportedError{Feature: fmt.Sprintf("cgroup v%d group with %q", h.Version, need), Reason: "no group can be made", Err: err}
-	switch {
-	case errors.Is(err, unix.EBUSY):
-		u.Remedy = remedyInner
-	case errors.Is(err, unix.EROFS):
-		u.Remedy = remedyReadOnly
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		u.Remedy = remedyDelegate
-	}
+	u.Remedy = h.remedy(err)
 	return u
 }
 
-// climb tries dir and, unless it was named explicitly, the groups above it up
-// to the mount point. The error is about the first, or about the first which
-// could have been used but for the processes in it.
-func (h *Hierarchy) climb(dir, at string, need Controllers) (Dir, error) {
+// climb tries dir and the groups above it up to the mount point. The error is
+// about the first, or about the first which could have been used but for the
+// processes in it.
+func (h *Hierarchy) climb(dir string, need Controllers) (Dir, error) {
 	var first error
 	for {
 		d, err := offer(dir, need)
@@ -156,7 +157,7 @@ func (h *Hierarchy) climb(dir, at string, need Controllers) (Dir, error) {
 		if first == nil || errors.Is(err, unix.EBUSY) && !errors.Is(first, unix.EBUSY) {
 			first = err
 		}
-		if at != "" || dir == h.Mount || !strings.HasPrefix(dir, h.Mount) {
+		if dir == h.Mount || !strings.HasPrefix(dir, h.Mount) {
 			return Dir{}, first
 		}
 		dir = path.Dir(dir)

@@ -84,11 +84,11 @@ func TestValidName(t *testing.T) {
 }
 
 func TestParentPath(t *testing.T) {
-	for _, good := range []string{"/", "/a", "/a/b.slice"} {
-		assert.NoError(t, parentPath(good), good)
+	for _, good := range []string{"/", "/a", "/a/", "/a/b.slice"} {
+		assert.NoError(t, ValidParent(good), good)
 	}
-	for _, bad := range []string{"", "a", "//", "/a/", "/a//b", "/..", "/a/../b", "/./a", "/a\n"} {
-		assert.ErrorIs(t, parentPath(bad), ErrInvalid, "%q", bad)
+	for _, bad := range []string{"", "a", "//", "/a//", "/a//b", "/..", "/a/../b", "/./a", "/a\n"} {
+		assert.ErrorIs(t, ValidParent(bad), ErrInvalid, "%q", bad)
 	}
 }
 

@@ -206,6 +206,18 @@ type members struct {
 	foreign int
 }
 
+// add adds those that a cgroup.procs file lists.
+func (m *members) add(b []byte) {
+	pids, foreign := parsePids(b)
+	m.foreign += foreign
+	if m.pids == nil && len(pids) > 0 {
+		m.pids = make(map[int]struct{}, len(pids))
+	}
+	for _, p := range pids {
+		m.pids[p] = struct{}{}
+	}
+}
+
 // addTree adds the processes of a group and of all below it. A group that
 // vanishes meanwhile has no members.
 func (m *members) addTree(dirfd int, name string) error {
@@ -217,16 +229,7 @@ func (m *members) addTree(dirfd int, name string) error {
 		return err
 	}
 	defer unix.Close(fd)
-	err = withList(fd, "cgroup.procs", func(b []byte) {
-		pids, foreign := parsePids(b)
-		m.foreign += foreign
-		if m.pids == nil && len(pids) > 0 {
-			m.pids = make(map[int]struct{}, len(pids))
-		}
-		for _, p := range pids {
-			m.pids[p] = struct{}{}
-		}
-	})
+	err = withList(fd, "cgroup.procs", m.add)
 	// A threaded group's list lives in its domain above.
 	if err != nil && !gone(err) && err != unix.EOPNOTSUPP {
 		return err
