@@ -1,13 +1,14 @@
 package sandbox
 
 import (
+	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/belljar-go/belljar/seccomp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -72,21 +73,29 @@ func TestBuilds(t *testing.T) {
 	}
 }
 
-// TestBuildWithoutCgo: there is no filter in such a program, so a sandbox is refused unless the filter may be given up.
-func TestBuildWithoutCgo(t *testing.T) {
-	for name, flags := range map[string][]string{"static": nil, "pie": {"-buildmode=pie"}} {
+// TestBuildWithoutLibseccomp: such a program compiles its filters itself. That the library is there in the others is the
+// control.
+func TestBuildWithoutLibseccomp(t *testing.T) {
+	for name, c := range map[string]struct {
+		built
+		linked bool
+	}{
+		"with":       {built{"1", nil}, true},
+		"static":     {built{"0", nil}, false},
+		"static pie": {built{"0", []string{"-buildmode=pie"}}, false},
+		"tag":        {built{"1", []string{"-tags=belljar_noseccomplib"}}, false},
+	} {
 		t.Run(name, func(t *testing.T) {
-			exe := buildHost(t, built{"0", flags})
-			out, err := runHost(exe, "-soft")
-			if !strings.Contains(out, "given up: 1\n") {
-				works(t, out, err, "0") // a filter without cgo has been built in
-				return
-			}
-			works(t, out, err, "1")
-			out, err = runHost(exe)
-			require.Error(t, err, out)
-			assert.Contains(t, out, "error: seccomp: ")
-			assert.Contains(t, out, "unsupported\n")
+			exe := buildHost(t, c.built)
+			file, err := elf.Open(exe)
+			require.NoError(t, err)
+			defer file.Close()
+			libraries, err := file.ImportedLibraries()
+			require.NoError(t, err)
+			linked := slices.ContainsFunc(libraries, func(name string) bool { return strings.HasPrefix(name, "libseccomp") })
+			assert.Equal(t, c.linked, linked, "%s", libraries)
+			out, err := runHost(exe)
+			works(t, out, err, "0")
 		})
 	}
 }
@@ -112,12 +121,7 @@ func TestBuildGone(t *testing.T) {
 
 // TestThisBinary is the control of the others: what runs here is a go test binary, with cgo or without.
 func TestThisBinary(t *testing.T) {
-	_, err := seccomp.Default().Compile()
-	sb, newErr := New()
-	if err != nil {
-		require.ErrorIs(t, newErr, ErrUnsupported)
-		return
-	}
-	require.NoError(t, newErr)
+	sb, err := New()
+	require.NoError(t, err)
 	require.NoError(t, sb.Close())
 }

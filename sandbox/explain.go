@@ -173,7 +173,7 @@ var remedies = []remedy{
 	{
 		steps: []string{"seccomp"},
 		is:    ErrUnsupported,
-		text:  "This build or kernel has no system call filter: build with CGO_ENABLED=1 and the headers of libseccomp (libseccomp-dev, libseccomp-devel), and have CONFIG_SECCOMP_FILTER in the kernel.",
+		text:  "There is no system call filter for this architecture: policies compile on amd64 and arm64. The kernel needs CONFIG_SECCOMP_FILTER.",
 	},
 	{
 		steps:  []string{"chdir", "directory"},

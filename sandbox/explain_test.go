@@ -40,7 +40,7 @@ func TestExplain(t *testing.T) {
 		{&Error{"root", "mount", "/data", syscall.EPERM}, "apparmor=unconfined"},
 		{&Error{"root", "mount_setattr", "/data", syscall.EINVAL}, "id-mapped"},
 		{&Error{"root", "pivot_root", ".", syscall.EINVAL}, "ramfs"},
-		{&Error{"seccomp", "compile", "", ErrUnsupported}, "CGO_ENABLED=1"},
+		{&Error{"seccomp", "compile", "", ErrUnsupported}, "amd64 and arm64"},
 		{&Error{"exec", "execve", "/x", syscall.ENOEXEC}, "architecture"},
 		{&Error{"exec", "execve", "/x", syscall.ENOENT}, "interpreter"},
 		{&Error{"exec", "execve", "/x", syscall.EACCES}, "noexec"},

@@ -164,10 +164,10 @@ func fullOptions(t testing.TB) []Option {
 	dir := t.TempDir()
 	require.NoError(t, os.Chmod(dir, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), []byte("data"), 0o644))
-	return filtered([]Option{
+	return []Option{
 		WithHostname("glass"), WithBind(dir, "/data", rootfs.BindReadOnly), WithBind(filepath.Join(dir, "file"), "/etc/file", rootfs.BindReadOnly),
 		WithTmpfs("/scratch", "1m"), WithFile("/etc/motd", []byte("hello\n"), 0o644), WithHosts(map[string]string{"a": "10.0.0.1"}),
-	})
+	}
 }
 
 // stride visits every step, or in a short run every few.
@@ -190,8 +190,8 @@ func TestFaultSetup(t *testing.T) {
 	}{
 		"full":   {fullOptions(t), 1},
 		"rootfs": {append(fullOptions(t), WithRootfs(root)), 1},
-		"time":   {filtered([]Option{WithTime(1e9)}), 5},
-		"host":   {filtered(hostOptions()), 3},
+		"time":   {[]Option{WithTime(1e9)}, 5},
+		"host":   {hostOptions(), 3},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -297,7 +297,7 @@ func TestFaultFiles(t *testing.T) {
 
 // TestFaultGroups makes every operation on cgroups fail: those of a sandbox's group, then those of its first command's.
 func TestFaultGroups(t *testing.T) {
-	opts := filtered([]Option{WithMemory("64m"), WithPids(20), WithCPUs(0.5)})
+	opts := []Option{WithMemory("64m"), WithPids(20), WithCPUs(0.5)}
 	sb := standing(t, opts...)
 	require.NotNil(t, grouped(t, sb))
 	before := settled(t)
@@ -369,7 +369,7 @@ func TestFaultMaps(t *testing.T) {
 					r.body = req
 				}
 			})
-			_, err := New(filtered(nil)...)
+			_, err := New()
 			stop()
 			requireStep(t, err, plan.Step{Stage: "id map", Call: "write", Object: c.path}, c.errno)
 			unchanged(t, before, name)
@@ -393,7 +393,7 @@ func TestFaultHelper(t *testing.T) {
 			r.body = req
 		}
 	})
-	_, err := New(filtered(nil)...)
+	_, err := New()
 	stop()
 	require.ErrorIs(t, err, unix.EPERM)
 	var e *Error
@@ -411,7 +411,7 @@ func TestFaultZygote(t *testing.T) {
 	for i := 0; i < n; i += stride() {
 		s, _ := compileZygote().Step(i)
 		var err error
-		failing(t, 0, i, injected, func() { _, err = New(filtered(nil)...) })
+		failing(t, 0, i, injected, func() { _, err = New() })
 		requireStep(t, err, s, injected)
 		assert.Equal(t, host, leaktest.Files("self"), s.Call+" "+s.Object)
 	}

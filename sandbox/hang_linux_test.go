@@ -32,9 +32,9 @@ func TestHang(t *testing.T) {
 	hang := mountHanging(t)
 	newBox(t)
 	before := settled(t)
-	sb, err := New(filtered([]Option{WithBind(hang.dir, "/hang", ReadOnly)})...)
+	sb, err := New(WithBind(hang.dir, "/hang", ReadOnly))
 	require.NoError(t, err)
-	other, err := New(filtered(nil)...)
+	other, err := New()
 	require.NoError(t, err)
 
 	var wg sync.WaitGroup
@@ -75,7 +75,7 @@ func TestHang(t *testing.T) {
 				assert.NoError(t, res.Err())
 			}
 		}
-		fresh, err := New(filtered(nil)...)
+		fresh, err := New()
 		if assert.NoError(t, err) {
 			assert.NoError(t, fresh.Close())
 		}
@@ -103,7 +103,7 @@ func TestHangClosed(t *testing.T) {
 	hang := mountHanging(t)
 	newBox(t)
 	before := settled(t)
-	sb, err := New(filtered([]Option{WithBind(hang.program(), "/program", ReadOnly)})...)
+	sb, err := New(WithBind(hang.program(), "/program", ReadOnly))
 	require.NoError(t, err)
 	failed := make(chan error, 1)
 	go func() {

@@ -37,7 +37,7 @@ var hosts = map[string]func(args []string){
 		sayZygote()
 		say("ready")
 		for {
-			sb, err := New(filtered(nil)...)
+			sb, err := New()
 			check(err)
 			check(sb.Close())
 		}
@@ -54,7 +54,7 @@ var hosts = map[string]func(args []string){
 		sleep()
 	},
 	"once": func([]string) {
-		sb, err := New(filtered(nil)...)
+		sb, err := New()
 		check(err)
 		check(sb.Close())
 		say("ready")
@@ -90,7 +90,7 @@ func check(err error) {
 
 // startStubborn starts a command with descendants that ignore every signal they can, in sessions of their own.
 func startStubborn() {
-	sb, err := New(filtered(nil)...)
+	sb, err := New()
 	check(err)
 	c := sb.Command("/bin/sh", "-c", `trap '' HUP INT TERM PIPE; (setsid sleep 1000 &) ; echo up; sleep 1000`)
 	out, err := c.StdoutPipe()
@@ -202,7 +202,7 @@ func unprivileged() {
 	if _, err := os.ReadFile("/etc/shadow"); err == nil {
 		say("still has its privileges")
 	}
-	sb, err := New(filtered([]Option{WithMemory("64m"), WithPids(20)})...)
+	sb, err := New(WithMemory("64m"), WithPids(20))
 	check(err)
 	check(sb.WriteFile("/box/in", []byte("data"), 0o644))
 	out, err := sb.Command("/bin/sh", "-c", "cat /box/in; id -u; cat /proc/self/uid_map; cp /box/in /box/out").Output(background)
@@ -219,7 +219,7 @@ func unprivileged() {
 	if s, err := sb.Stats(); err != nil || s.Memory.Peak == 0 {
 		say("stats", err, s.Memory.Peak)
 	}
-	_, err = New(filtered([]Option{WithBind("/etc/shadow", "/shadow")})...)
+	_, err = New(WithBind("/etc/shadow", "/shadow"))
 	say("shadow:", err)
 	check(sb.Close())
 	say("ready")
@@ -256,7 +256,7 @@ func ignorant() {
 		}
 		check(unix.PthreadSigmask(unix.SIG_BLOCK, &all, nil))
 		var err error
-		sb, err = New(filtered(nil)...)
+		sb, err = New()
 		check(err)
 	}()
 	<-done

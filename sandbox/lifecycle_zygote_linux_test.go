@@ -31,9 +31,9 @@ func killZygote(t testing.TB) {
 
 // TestZygoteKilled: what it held is gone, every handle says so, and the next sandbox works.
 func TestZygoteKilled(t *testing.T) {
-	sb, err := New(filtered(nil)...)
+	sb, err := New()
 	require.NoError(t, err)
-	idle, err := New(filtered(nil)...)
+	idle, err := New()
 	require.NoError(t, err)
 	c := sb.Command("/bin/sh", "-c", "echo up; sleep 1000")
 	out, err := c.StdoutPipe()
@@ -104,7 +104,7 @@ func TestZygoteKilledWhileBusy(t *testing.T) {
 					return
 				default:
 				}
-				sb, err := New(filtered(nil)...)
+				sb, err := New()
 				if err == nil {
 					_, err = sb.Run(context.Background(), "/bin/true")
 					err = errors.Join(err, sb.Close())
@@ -142,7 +142,7 @@ func TestZygoteStarterEnds(t *testing.T) {
 		runtime.LockOSThread()
 		thread = unix.Gettid()
 		var err error
-		if sb, err = New(filtered(nil)...); err == nil {
+		if sb, err = New(); err == nil {
 			c = sb.Command("sleep", "1000")
 			err = c.Start(context.Background())
 		}
@@ -222,11 +222,11 @@ func TestColdIsFlat(t *testing.T) {
 	}
 	once := func(i int) {
 		if i%10 == 9 {
-			_, err := New(filtered([]Option{WithRootfs("/nonexistent")})...)
+			_, err := New(WithRootfs("/nonexistent"))
 			require.ErrorIs(t, err, unix.ENOENT)
 			return
 		}
-		sb, err := New(filtered(nil)...)
+		sb, err := New()
 		require.NoError(t, err)
 		if i%3 == 0 {
 			require.NoError(t, sb.Kill())
@@ -266,7 +266,7 @@ func TestConcurrentLives(t *testing.T) {
 
 // live is one sandbox used from many goroutines, which end it in an order that nobody knows.
 func live(t *testing.T, i int) {
-	sb, err := New(filtered(nil)...)
+	sb, err := New()
 	if !assert.NoError(t, err) {
 		return
 	}

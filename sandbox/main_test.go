@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
-	"github.com/belljar-go/belljar/seccomp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -100,22 +99,14 @@ func eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-// newBox makes a sandbox that is closed with the test. Without cgo there is no filter to be had, which is another test's matter.
+// newBox makes a sandbox that is closed with the test.
 func newBox(t testing.TB, opts ...Option) *Sandbox {
 	t.Helper()
-	sb, err := New(filtered(opts)...)
+	sb, err := New(opts...)
 	if errors.Is(err, errTimeExec) {
 		needKernel(t, 6, 2)
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, sb.Close()) })
 	return sb
-}
-
-// filtered gives up the filter where this build has none.
-func filtered(opts []Option) []Option {
-	if _, err := seccomp.Default().Compile(); errors.Is(err, ErrUnsupported) {
-		return append(opts[:len(opts):len(opts)], BestEffort(WithSeccomp(seccomp.Default())))
-	}
-	return opts
 }

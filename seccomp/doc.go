@@ -16,11 +16,14 @@
 //   - Numbers that are no call in this package's tables get [Policy.Unknown], ENOSYS unless said otherwise, so that a
 //     newer libc falls back to what it did on an older kernel.
 //
-// # Back end
+// # Two back ends, one meaning
 //
-// The search for the call's number is libseccomp's, through cgo; argument comparisons are generated here, because
-// libseccomp can neither order rules nor compare one argument twice, and versions before 2.4 compared 64-bit
-// arguments wrongly (CVE-2019-9893). What it hands out is run over every number and compared with the policy before
-// anything is returned. A build without cgo can do all but compile: there [Policy.Compile] answers
-// [ErrUnsupported].
+// With cgo, libseccomp writes the program's search for the call's number, as a tree. What it hands out is run over every
+// number and compared with the policy before anything is returned. Without cgo, or with the build tag
+// belljar_noseccomplib, this package does it in Go alone, and smaller: ranges of numbers that are decided alike, in a
+// binary search tree. [Backend] says which one a build has. The tests run the programs of both over every number of every
+// architecture, and load both into the kernel.
+//
+// Argument comparisons are generated here in both, because libseccomp can neither order rules nor compare one argument
+// twice, and versions before 2.4 compared 64-bit arguments wrongly (CVE-2019-9893).
 package seccomp

@@ -7,7 +7,8 @@ import (
 )
 
 var (
-	// ErrUnsupported says that this build or architecture cannot compile policies. It is an [errors.ErrUnsupported].
+	// ErrUnsupported says that policies do not compile for this architecture, or that a profile asks for what a [Policy]
+	// cannot hold. It is an [errors.ErrUnsupported].
 	ErrUnsupported = fmt.Errorf("seccomp: %w", errors.ErrUnsupported)
 	// ErrEmpty says that a policy has no default action or no rule.
 	ErrEmpty = errors.New("empty policy")

@@ -1,4 +1,4 @@
-//go:build cgo && (amd64 || arm64)
+//go:build amd64 || arm64
 
 package seccomp
 
@@ -36,38 +36,46 @@ func TestKernelRefuses(t *testing.T) {
 	for name := range cases {
 		names = append(names, name)
 	}
-	control, filtered := runTries(t, "none", names...), runTries(t, "default", names...)
-	for name, want := range cases {
-		t.Run(name, func(t *testing.T) {
-			if control[name] == want {
-				skip(t, "not exercised: without a filter the kernel answers "+want.Error()+" too")
-			}
-			assert.Equal(t, want, filtered[name], "without a filter: %v", control[name])
-		})
+	control := runTries(t, "none", "", names...)
+	for backend := range backends {
+		filtered := runTries(t, "default", backend, names...)
+		for name, want := range cases {
+			t.Run(backend+": "+name, func(t *testing.T) {
+				if control[name] == want {
+					skip(t, "not exercised: without a filter the kernel answers "+want.Error()+" too")
+				}
+				assert.Equal(t, want, filtered[name], "without a filter: %v", control[name])
+			})
+		}
 	}
 }
 
 func TestKernelAllows(t *testing.T) {
 	names := []string{"getpid", "clone", "socket-unix", "socket-inet", "socket-inet6", "socket-unix-high", "socketpair-unix", "tcgets", "personality-ask"}
-	control, filtered := runTries(t, "none", names...), runTries(t, "default", names...)
-	assert.Equal(t, control, filtered)
-	assert.Zero(t, filtered["socket-unix"])
-	assert.Zero(t, filtered["clone"])
-	assert.Equal(t, syscall.ENOTTY, filtered["tcgets"])
+	control := runTries(t, "none", "", names...)
+	for backend := range backends {
+		filtered := runTries(t, "default", backend, names...)
+		assert.Equal(t, control, filtered, backend)
+		assert.Zero(t, filtered["socket-unix"])
+		assert.Zero(t, filtered["clone"])
+		assert.Equal(t, syscall.ENOTTY, filtered["tcgets"])
+	}
 }
 
 func TestKernelUnknownNumbers(t *testing.T) {
 	names := []string{"unknown", "gap", "x32"}
-	for _, policy := range []string{"default", "kill"} { // a kill action must not reach them
-		for name, e := range runTries(t, policy, names...) {
-			assert.Equal(t, syscall.ENOSYS, e, "%s: %s", policy, name)
+	for backend := range backends {
+		for _, policy := range []string{"default", "kill"} { // a kill action must not reach them
+			for name, e := range runTries(t, policy, backend, names...) {
+				assert.Equal(t, syscall.ENOSYS, e, "%s: %s: %s", backend, policy, name)
+			}
 		}
-	}
-	marked := runTries(t, "marked", names...)
-	assert.Equal(t, syscall.Errno(118), marked["unknown"])
-	assert.Equal(t, syscall.Errno(118), marked["gap"])
-	if runtime.GOARCH == "amd64" {
-		assert.Equal(t, syscall.ENOSYS, marked["x32"])
+		marked := runTries(t, "marked", backend, names...)
+		assert.Equal(t, syscall.Errno(118), marked["unknown"], backend)
+		assert.Equal(t, syscall.Errno(118), marked["gap"], backend)
+		if runtime.GOARCH == "amd64" {
+			assert.Equal(t, syscall.ENOSYS, marked["x32"], backend)
+		}
 	}
 }
 

@@ -108,16 +108,13 @@ func (l *linker) link(code []insn) ([]insn, error) {
 		at, ok := unmark(i.k)
 		block := l.blocks[at]
 		if !ok || len(block) == 0 {
-			return nil, fmt.Errorf("compile policy: libseccomp returns %#x at instruction %d", i.k, pc)
+			return nil, fmt.Errorf("libseccomp returns %#x at instruction %d", i.k, pc)
 		}
 		if len(block) == 1 {
 			code[pc] = block[0]
 			continue
 		}
 		code[pc] = insn{op: opJump, k: uint32(places[at] - pc - 1)}
-	}
-	if len(code) > maxInsns {
-		return nil, &PolicyError{Rule: -1, Reason: fmt.Sprintf("%d instructions, at most %d", len(code), maxInsns), Err: ErrTooLarge}
 	}
 	return code, nil
 }

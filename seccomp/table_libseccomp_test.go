@@ -1,4 +1,4 @@
-//go:build linux && cgo && (amd64 || arm64)
+//go:build linux && cgo && (amd64 || arm64) && !belljar_noseccomplib
 
 package seccomp
 

@@ -1,4 +1,4 @@
-//go:build cgo && (amd64 || arm64)
+//go:build amd64 || arm64
 
 package seccomp
 
@@ -21,7 +21,8 @@ import (
 // makes calls or becomes another program. "none" loads nothing: the control.
 const (
 	victimPolicy = "BELLJAR_SECCOMP_VICTIM"
-	victimTries  = "BELLJAR_SECCOMP_TRIES" // names of tries, comma-separated; unset: become the program in the arguments
+	victimBy     = "BELLJAR_SECCOMP_BACKEND" // what compiles the policy; unset: what Policy.Compile takes
+	victimTries  = "BELLJAR_SECCOMP_TRIES"   // names of tries, comma-separated; unset: become the program in the arguments
 )
 
 func victimPolicies() map[string]Policy {
@@ -49,7 +50,11 @@ func TestMain(m *testing.M) {
 
 func victim(name string) error {
 	if name != "none" {
-		program, err := victimPolicies()[name].Compile()
+		backend := nativeBackend
+		if by, ok := os.LookupEnv(victimBy); ok {
+			backend = backends[by]
+		}
+		program, err := victimPolicies()[name].compileWith(NativeArch(), backend)
 		if err != nil {
 			return err
 		}
@@ -91,10 +96,10 @@ func loadOnAllThreads(p Program) error {
 }
 
 // runTries makes the calls in a victim under a policy and gives their errors.
-func runTries(t *testing.T, policy string, names ...string) map[string]syscall.Errno {
+func runTries(t *testing.T, policy, backend string, names ...string) map[string]syscall.Errno {
 	t.Helper()
 	cmd := victimCommand(policy)
-	cmd.Env = append(cmd.Env, victimTries+"="+strings.Join(names, ","))
+	cmd.Env = append(cmd.Env, victimBy+"="+backend, victimTries+"="+strings.Join(names, ","))
 	out, err := cmd.Output()
 	require.NoError(t, err, "%s", stderr(err))
 	results := map[string]syscall.Errno{}

@@ -1,4 +1,4 @@
-//go:build linux && cgo && (amd64 || arm64)
+//go:build linux && cgo && (amd64 || arm64) && !belljar_noseccomplib
 
 package seccomp
 
@@ -13,15 +13,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Backend names what compiles policies in this build: "libseccomp", or "built-in" without cgo, with the build tag
+// belljar_noseccomplib, and where libseccomp's tables lack the architecture.
+const Backend = "libseccomp"
+
+// nativeBackend compiles for the architecture this program runs on.
+func nativeBackend(arch Arch, p Policy) ([]insn, error) { return library(arch, p, tree) }
+
 // Ways in which libseccomp searches a number (SCMP_FLTATR_CTL_OPTIMIZE).
 const (
 	chain = 1
 	tree  = 2
 )
 
-// dispatch has libseccomp write the code that finds a call's label by its number, for the native architecture.
-func dispatch(labels map[uint32]label) ([]byte, error) { return search(labels, tree) }
+// library has libseccomp write the number search, checks it, and joins it to the blocks that decide.
+func library(arch Arch, p Policy, way int) ([]insn, error) {
+	l := newLinker(arch, p)
+	raw, err := search(l.labels, way)
+	if err != nil {
+		return nil, err
+	}
+	code := decode(raw)
+	if err := l.verify(arch, code); err != nil {
+		return nil, err
+	}
+	return l.link(code)
+}
 
+// search has libseccomp write the code that finds a call's label by its number, for the native architecture.
 func search(labels map[uint32]label, way int) ([]byte, error) {
 	filter, err := libseccomp.NewFilter(mark(defaultLabel))
 	if err != nil {
