@@ -49,6 +49,9 @@ func Open(Description) (*Reader, error) { return nil, notHere("Open") }
 // Sweep removes what programs that have died left.
 func Sweep() ([]string, error) { return nil, notHere("Sweep") }
 
+// SweepAt is Sweep below a named group.
+func SweepAt(string) ([]string, error) { return nil, notHere("Sweep") }
+
 // SweepBase is Sweep below a given base.
 func SweepBase(Parent) ([]string, error) { return nil, notHere("Sweep") }
 

@@ -19,7 +19,8 @@ type Owner struct {
 }
 
 // OwnerName is the name of the group of the program with the given pid:
-// belljar-<pid>-<start time in ticks since boot>.
+// belljar-<pid>-<start time in ticks since boot>. Its further groups, see
+// Options.Number, have "-" and their number after that.
 func OwnerName(pid int) (string, error) {
 	start, err := startTime(pid)
 	if err != nil {
@@ -48,6 +49,9 @@ func NewOwner(base Parent, pid int, o Options) (*Owner, error) {
 	name, err := OwnerName(pid)
 	if err != nil {
 		return nil, err
+	}
+	if o.Number > 0 {
+		name += "-" + strconv.Itoa(o.Number)
 	}
 	p, below := planOwner(base, name, o.accounts())
 	b := newBuilder(base.Dirs, nil, o.Trace)

@@ -202,9 +202,11 @@ const ownerPrefix = "belljar-"
 func parseOwner(name string) (pid int, start uint64, ok bool) {
 	rest, ok := strings.CutPrefix(name, ownerPrefix)
 	a, b, ok2 := strings.Cut(rest, "-")
+	b, number, more := strings.Cut(b, "-")
 	n, ok3 := parseUint([]byte(a))
 	start, ok4 := parseUint([]byte(b))
-	if !ok || !ok2 || !ok3 || !ok4 || n == 0 || n > maxPids {
+	_, ok5 := parseUint([]byte(number))
+	if !ok || !ok2 || !ok3 || !ok4 || more && !ok5 || n == 0 || n > maxPids {
 		return 0, 0, false
 	}
 	return int(n), start, true

@@ -28,6 +28,9 @@ type Options struct {
 	// from it takes the place of the operation's own: everything done so far
 	// is undone. Called by the goroutine that asked for the group.
 	Trace func(Op) error
+	// Number, for NewOwner, tells the groups apart that one program has in
+	// different places. 0 for the first.
+	Number int
 	// Accounts are set up beyond what the limits need, as far as the host has
 	// them. 0 means DefaultAccounts.
 	Accounts Controllers

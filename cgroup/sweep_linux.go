@@ -25,10 +25,7 @@ func Sweep() ([]string, error) {
 		if y.Unusable != "" || y.ReadOnly {
 			continue
 		}
-		d := Dir{Version: y.Version, Controllers: y.Controllers, Path: dir}
-		if y.Version == 2 {
-			d.Controllers |= coreV2
-		}
+		d := y.all(dir)
 		p.Dirs = append(p.Dirs, d)
 		for y.Version == 2 && d.Path != y.Mount && strings.HasPrefix(d.Path, y.Mount) {
 			d.Path = path.Dir(d.Path)
@@ -36,6 +33,46 @@ func Sweep() ([]string, error) {
 		}
 	}
 	return SweepBase(p)
+}
+
+// SweepAt is Sweep below a group named as for Host.ParentAt, wherever it is. A
+// program that makes groups below such a parent is not found by Sweep.
+func SweepAt(parent string) ([]string, error) {
+	if err := ValidParent(parent); err != nil {
+		return nil, err
+	}
+	h, err := Detect()
+	if err != nil {
+		return nil, err
+	}
+	n := named{h: h, given: parent, group: h.groupPath(parent)}
+	var p Parent
+	var missing error
+	for i := range h.Hierarchies {
+		y := &h.Hierarchies[i]
+		dir, ok := y.dir(n.group)
+		if y.Unusable != "" || y.ReadOnly || !ok {
+			continue
+		}
+		if err := n.look(y, dir, 0); err != nil {
+			missing = err
+			continue
+		}
+		p.Dirs = append(p.Dirs, y.all(dir))
+	}
+	if len(p.Dirs) == 0 {
+		return nil, missing
+	}
+	return SweepBase(p)
+}
+
+// all is a group with whatever controllers the hierarchy has.
+func (h *Hierarchy) all(dir string) Dir {
+	d := Dir{Version: h.Version, Controllers: h.Controllers, Path: dir}
+	if h.Version == 2 {
+		d.Controllers |= coreV2
+	}
+	return d
 }
 
 // SweepBase removes what programs that have died left below the given base,

@@ -110,7 +110,9 @@ func TestParseOwner(t *testing.T) {
 	assert.True(t, ok)
 	assert.Equal(t, 12, pid)
 	assert.EqualValues(t, 345, start)
-	for _, bad := range []string{"", "belljar-", "belljar-1", "belljar-1-", "belljar--1", "belljar-1-2-3", "belljar-+1-2", "xbelljar-1-2", "belljar-0-2"} {
+	_, _, ok = parseOwner("belljar-12-345-6")
+	assert.True(t, ok, "a further group of the same program")
+	for _, bad := range []string{"", "belljar-", "belljar-1", "belljar-1-", "belljar--1", "belljar-1-2-", "belljar-1-2-x", "belljar-1-2-3-4", "belljar-+1-2", "xbelljar-1-2", "belljar-0-2"} {
 		_, _, ok := parseOwner(bad)
 		assert.False(t, ok, bad)
 	}

@@ -139,7 +139,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Name:    e.spec.name,
 			Launch:  wire.Launch{Mode: uint8(p.mode), Flags: p.flags, Timeout: launchPatience},
 			IDMap:   p.ids.wire,
-			Group:   &wire.Group{Limits: limits, Required: e.needsGroup(limits)},
+			Group:   &wire.Group{Limits: limits, Parent: e.spec.parent, Required: e.needsGroup(limits)},
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
 		}
 		ended := make(chan struct{})
@@ -149,7 +149,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			return err
 		})
 		var where *Error
-		if errors.As(err, &where) && where.Stage == "cgroup" && len(soft) > 0 {
+		if errors.As(err, &where) && where.Stage == "cgroup" && where.Op != "parent" && len(soft) > 0 {
 			lost := lostOptions(soft, where.Op)
 			for _, o := range lost {
 				e.giveUp(o, err)
@@ -234,9 +234,10 @@ func (e *engine) softLimits() []string {
 	return soft
 }
 
-// needsGroup tells whether the sandbox cannot do without a cgroup: for a limit, or because nothing else could end all of it.
+// needsGroup tells whether the sandbox cannot do without a cgroup: for a limit, because nothing else could end all of it, or because the
+// caller said where it has to be.
 func (e *engine) needsGroup(l cgroup.Limits) bool {
-	return l.Controllers() != 0 || !e.spec.namespaces.Has(namespace.PID)
+	return l.Controllers() != 0 || e.spec.parent != "" || !e.spec.namespaces.Has(namespace.PID)
 }
 
 // absorb takes over what the zygote has to say about the sandbox.
@@ -277,6 +278,9 @@ func (e *engine) describe(p *initPlan) {
 	}
 	if e.grouped {
 		add("cgroup: every command in a group of its own")
+		if s.parent != "" {
+			add("cgroup parent: %s", quotePath(s.parent))
+		}
 	} else {
 		e.report.Notes = append(e.report.Notes, "commands have no cgroup: leftovers of a command end with the last command that runs beside it")
 	}

@@ -20,13 +20,26 @@ func Explain(err error) string {
 	if e := (*Error)(nil); errors.As(err, &e) && e.Stage == stageOptions {
 		return "" // it names the option, the text and the rule already
 	}
+	special := ""
+	var r interface{ Remedy() string }
+	if errors.As(err, &r) {
+		special = r.Remedy()
+	}
 	at := locate(err)
 	for _, r := range remedies {
 		if r.fits(at, err) {
-			return r.text
+			return strings.TrimSpace(sentence(special) + " " + r.text)
 		}
 	}
-	return ""
+	return sentence(special)
+}
+
+// sentence makes one of a clause.
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:] + "."
 }
 
 // place is what an error says of where it happened.

@@ -1,10 +1,13 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/belljar-go/belljar/cgroup"
 )
 
 // WithMemory limits the memory of the sandbox: a size such as "50m", at least "512k", or
@@ -91,6 +94,27 @@ func WithCPUWeight(n int) Option {
 // beyond it fails with EAGAIN. The sandbox's own PID 1 does not count.
 func WithPids(n int) Option {
 	return softly(single("WithPids", strconv.Itoa(n), n, pidsFault(n), func(s *spec, n int) { s.limits.Pids = n }))
+}
+
+// WithCgroupParent puts the sandbox's cgroup below an existing one, whose limits and those above then hold as well,
+// instead of below one that is found by itself: the host program's, or the nearest above it that may have children.
+// Sandboxes of one program may have different parents.
+//
+// The path is the group's as /proc/self/cgroup shows paths: absolute, from the top of the hierarchy as the host program
+// sees it; or the group's directory below /sys/fs/cgroup. On cgroup v1 the group must exist under this path in the
+// hierarchy of every controller that the limits need. It must not have processes of its own on v2. Nothing in it is
+// changed but that controllers are handed down (cgroup.subtree_control), which stays so; a group named belljar-… is
+// made in it, and removed with the last sandbox there.
+//
+// What is wrong with a parent is an error of stage "cgroup", with ENOENT, EXDEV, ENOTDIR, EINVAL, EACCES, EROFS,
+// EOPNOTSUPP or EBUSY as listed at [cgroup.ParentError]; it and Explain say what to do.
+func WithCgroupParent(path string) Option {
+	fault := ""
+	var invalid *cgroup.InvalidError
+	if errors.As(cgroup.ValidParent(path), &invalid) {
+		fault = invalid.Reason
+	}
+	return single("WithCgroupParent", path, path, fault, func(s *spec, v string) { s.parent = v })
 }
 
 // WithCPUTime limits the CPU time of each command, user and system, of all its processes

@@ -30,6 +30,7 @@ type spec struct {
 	uidMap, gidMap []namespace.IDMap // nil: the engine chooses
 
 	limits  cgroup.Limits // of the sandbox as a whole
+	parent  string        // the cgroup to be below; "" leaves it to the zygote
 	run     Limits        // of each command; Memory and Pids are left to limits
 	rlimits []Rlimit
 

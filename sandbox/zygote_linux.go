@@ -378,6 +378,7 @@ type remoteError struct {
 	errno       syscall.Errno
 	text        string
 	unsupported bool
+	remedy      string
 }
 
 func (e *remoteError) Error() string {
@@ -394,6 +395,9 @@ func (e *remoteError) Unwrap() error {
 	return e.errno
 }
 
+// Remedy is what to do, where the zygote knew more than the errno says, or "".
+func (e *remoteError) Remedy() string { return e.remedy }
+
 func (e *remoteError) Is(target error) bool { return e.unsupported && target == ErrUnsupported }
 
 // fromWire makes the error that a request ended with; a step is looked up in the plan that was sent.
@@ -401,7 +405,7 @@ func fromWire(w *wire.Error, p *plan.Plan) error {
 	if w.HasStep && p != nil {
 		return stepFailed(p, &launch.StepError{Step: w.Step, Errno: w.Errno}, w.Stage)
 	}
-	var why error = &remoteError{errno: w.Errno, text: w.Text, unsupported: w.Unsupported}
+	var why error = &remoteError{errno: w.Errno, text: w.Text, unsupported: w.Unsupported, remedy: w.Remedy}
 	if w.Errno != 0 && w.Text == "" && !w.Unsupported {
 		why = w.Errno
 	}

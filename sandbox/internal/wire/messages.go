@@ -54,6 +54,8 @@ type IDMap struct {
 // Group asks for a cgroup.
 type Group struct {
 	Limits cgroup.Limits
+	// Parent is the group that the caller named, see cgroup.Host.ParentAt; "": where Base finds one.
+	Parent string `json:",omitempty"`
 	// Required: the sandbox cannot do without. Otherwise its lack is only noted.
 	Required bool
 	// Fail, for tests, makes the n-th operation (from 1) fail with Errno.
@@ -134,6 +136,7 @@ type Error struct {
 	HasStep         bool
 	Regs            []int64 // of the plan's launch
 	Unsupported     bool
+	Remedy          string `json:",omitempty"` // what to do, where more is known than the errno says
 }
 
 // Exit is how a command ended.

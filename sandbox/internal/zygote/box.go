@@ -27,6 +27,7 @@ type box struct {
 	init     *process // PID 1
 	lifeline int      // its write end; PID 1 ends when it is closed
 	group    *cgroup.Manager
+	leave    func() // gives up the place that group is in
 	ids      *idRange
 	ownPIDs  bool
 	oomGroup bool
@@ -73,7 +74,7 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	}()
 	if req.Group != nil {
 		b.oomGroup = req.Group.Limits.OOMGroup
-		if b.group, err = z.groups.make(boxName(b.id, req.Name), req.Group, a); err != nil {
+		if b.group, b.leave, err = z.groups.make(boxName(b.id, req.Name), req.Group, a); err != nil {
 			return a, err
 		}
 		a.Tasks = countTasks(b.group)
@@ -307,6 +308,7 @@ func (b *box) release() error {
 	var err error
 	if b.group != nil {
 		err = b.group.Delete()
+		b.leave()
 	}
 	b.ids.release()
 	return err

@@ -34,6 +34,7 @@ func toWire(err error) *wire.Error {
 	var stage *stageError
 	var group *cgroup.Error
 	var lack *cgroup.UnsupportedError
+	var parent *cgroup.ParentError
 	var call *os.SyscallError
 	switch {
 	case errors.As(err, &step):
@@ -41,11 +42,21 @@ func toWire(err error) *wire.Error {
 	case errors.As(err, &stage):
 		w.Stage, w.Op, w.Path = stage.stage, stage.op, stage.path
 		w.Text = stage.err.Error()
+	case errors.As(err, &parent):
+		w.Stage, w.Op, w.Path = "cgroup", "parent", parent.Dir
+		if parent.Controller != "" { // what needs it may be given up
+			w.Op = parent.Controller + " controller"
+		}
+		if w.Path == "" {
+			w.Path = parent.Parent
+		}
+		w.Text, w.Remedy = parent.Text(), parent.Remedy
 	case errors.As(err, &group):
+		w.Remedy = group.Remedy()
 		w.Stage, w.Op, w.Path = "cgroup", group.Op, group.Path
 		w.Text = groupText(group)
 	case errors.As(err, &lack):
-		w.Stage, w.Op = "cgroup", lack.Feature
+		w.Stage, w.Op, w.Remedy = "cgroup", lack.Feature, lack.Remedy
 		w.Text = strings.TrimPrefix(lack.Error(), "cgroup: "+lack.Feature+": ")
 	case errors.As(err, &call):
 		w.Stage, w.Op = "zygote", call.Syscall

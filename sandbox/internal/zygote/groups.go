@@ -17,59 +17,99 @@ import (
 // cpus is how many CPUs a job can use at once.
 var cpus = runtime.NumCPU()
 
-// groups makes the cgroups of sandboxes below one of this process's own, which is made with the first.
+// groups makes the cgroups of sandboxes, below one of this process's own in each parent.
 type groups struct {
-	mu    sync.Mutex
-	owner *cgroup.Owner
+	mu     sync.Mutex
+	places map[string]*groupPlace // by the parent as it was named; "" is where Base finds one
+	number int
 }
 
-// parent returns where sandboxes' groups are made.
-func (g *groups) parent(need cgroup.Controllers) (cgroup.Parent, error) {
+// groupPlace is a group of this process's. That in a parent which a caller named goes with the last sandbox there; the other stays.
+type groupPlace struct {
+	owner *cgroup.Owner
+	boxes int
+}
+
+// enter returns where groups below the named parent are made. Whoever enters leaves again.
+func (g *groups) enter(named string, need cgroup.Controllers) (cgroup.Parent, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.owner != nil {
-		return g.owner.Parent(), nil
+	p := g.places[named]
+	if p != nil && named == "" {
+		p.boxes++
+		return p.owner.Parent(), nil
 	}
+	// What is true of a caller's group can change: it is looked at each time.
+	base, err := parentAt(named, need)
+	if err != nil {
+		return cgroup.Parent{}, err
+	}
+	if p == nil {
+		// What programs that are gone have left is removed before something is added to it.
+		_, _ = cgroup.SweepBase(base)
+		owner, err := cgroup.NewOwner(base, os.Getpid(), cgroup.Options{Number: g.number})
+		if err != nil {
+			return cgroup.Parent{}, err
+		}
+		g.number++
+		p = &groupPlace{owner: owner}
+		if g.places == nil {
+			g.places = map[string]*groupPlace{}
+		}
+		g.places[named] = p
+	}
+	p.boxes++
+	return p.owner.Parent(), nil
+}
+
+func parentAt(named string, need cgroup.Controllers) (cgroup.Parent, error) {
 	h, err := cgroup.Detect()
 	if err != nil {
 		return cgroup.Parent{}, err
 	}
-	base, err := h.Base(need)
-	if err != nil {
-		return cgroup.Parent{}, err
+	if named == "" {
+		return h.Base(need)
 	}
-	// What programs that are gone have left is removed before something is added to it.
-	_, _ = cgroup.SweepBase(base)
-	owner, err := cgroup.NewOwner(base, os.Getpid(), cgroup.Options{})
-	if err != nil {
-		return cgroup.Parent{}, err
-	}
-	g.owner = owner
-	return owner.Parent(), nil
+	return h.ParentAt(named, need)
 }
 
-// make makes a sandbox's group. Where there can be none and none is required, that is only noted.
-func (g *groups) make(name string, req *wire.Group, a *wire.Answer) (*cgroup.Manager, error) {
-	parent, err := g.parent(req.Limits.Controllers())
-	if err != nil {
-		return nil, g.without(req, a, err)
+func (g *groups) leave(named string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.places[named]
+	if p == nil {
+		return
 	}
+	if p.boxes--; p.boxes == 0 && named != "" && p.owner.Close() == nil {
+		delete(g.places, named)
+	}
+}
+
+// make makes a sandbox's group; when that has been deleted, leave is to be called. Where there can be none and none is required, that is only noted.
+func (g *groups) make(name string, req *wire.Group, a *wire.Answer) (_ *cgroup.Manager, leave func(), err error) {
+	parent, err := g.enter(req.Parent, req.Limits.Controllers())
+	if err != nil {
+		return nil, nil, g.without(req, a, err)
+	}
+	leave = func() { g.leave(req.Parent) }
 	m, err := cgroup.NewWith(parent, name, req.Limits, cgroup.Options{Trace: failNth(req)})
 	if err != nil {
-		return nil, g.without(req, a, err)
+		leave()
+		return nil, nil, g.without(req, a, err)
 	}
 	const tracked = cgroup.MemoryController | cgroup.CPUAcctController | cgroup.PidsController
 	if m.Missing()&tracked == tracked {
 		// Such a group counts nothing and has no members to kill.
 		_ = m.Delete()
-		return nil, g.without(req, a, errNoController)
+		leave()
+		return nil, nil, g.without(req, a, errNoController)
 	}
 	a.CPU = !m.Missing().Has(cgroup.CPUAcctController)
 	a.Notes = append(a.Notes, m.Notes()...)
 	if missing := m.Missing(); missing != 0 {
 		a.Notes = append(a.Notes, "cgroup: not available here: "+missing.String())
 	}
-	return m, nil
+	return m, leave, nil
 }
 
 // countTasks is how many v1 hierarchies a command of the group enters by writing to a tasks file.
@@ -112,10 +152,10 @@ func failNth(req *wire.Group) func(cgroup.Op) error {
 func (g *groups) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.owner != nil {
-		_ = g.owner.Close()
-		g.owner = nil
+	for _, p := range g.places {
+		_ = p.owner.Close()
 	}
+	g.places = nil
 }
 
 // boxName is unique within this process.
