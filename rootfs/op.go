@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Op is one operation of a root: a [Base], [Bind], [Tmpfs], [Proc], [Dev], [Mask],
+// Op is one operation of a root: a [Base], [Layer], [Bind], [Tmpfs], [Proc], [Dev], [Mask],
 // [ReadOnly], [File], [Dir] or [Symlink]. The interface is sealed.
 //
 // Directories that lead to an operation's path and the mount point itself are made if

@@ -32,7 +32,7 @@ const (
 // Validate reports what is wrong with the root that the operations make, as an [*Error]:
 // a fault of one of them; a first one that makes no root, or another one that does; two of
 // them at the same path; one that hides an earlier one; one inside a file, or over a proc;
-// one that would make a file on the host.
+// a layer out of place; one that would make a file on the host.
 func Validate(ops []Op) error {
 	if len(ops) == 0 {
 		return &Error{Index: -1, Op: "root", Path: "/", Why: "no operations"}
@@ -58,6 +58,9 @@ func Check(ops []Op) error {
 		if i > 0 && isRoot(op) {
 			return fault(i, op, "only the first operation can be the root")
 		}
+		if why := misplaced(ops[:i], op); why != "" {
+			return fault(i, op, why)
+		}
 		for _, before := range ops[:i] {
 			if why := conflict(before, op); why != "" {
 				return fault(i, op, why)
@@ -82,6 +85,9 @@ func isRoot(op Op) bool {
 
 // conflict says why b cannot follow a, both valid by themselves, or "".
 func conflict(a, b Op) string {
+	if isStack(a) || isStack(b) {
+		return "" // see misplaced
+	}
 	_, amends := b.(Mask)
 	if _, ok := b.(ReadOnly); ok {
 		amends = true

@@ -245,7 +245,7 @@ func (e *engine) absorb(a *wire.Answer, p *initPlan) {
 	for _, t := range a.Times {
 		e.report.Stages = append(e.report.Stages, Stage{Name: "zygote: " + t.Name, Duration: t.Took})
 	}
-	e.report.Notes = append(e.report.Notes, a.Notes...)
+	e.report.Notes = append(append(e.report.Notes, a.Notes...), p.notes...)
 	if p.ids.note != "" {
 		e.report.Notes = append(e.report.Notes, p.ids.note)
 	}
@@ -266,11 +266,7 @@ func (e *engine) describe(p *initPlan) {
 	add("namespaces: %v", s.namespaces)
 	add("%s", p.ids.summary)
 	if s.namespaces.Has(namespace.Mount) {
-		root := "default, read-only"
-		if s.rootfsDir != "" {
-			root = quotePath(s.rootfsDir) + ", read-only"
-		}
-		add("root: %s", root)
+		add("root: %s", s.describeRoot())
 	}
 	add("uid %d, gid %d, %d capabilities, no_new_privs", s.uid, s.gid, len(s.caps))
 	if len(e.filter) > 0 {

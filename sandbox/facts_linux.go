@@ -22,6 +22,7 @@ type hostFacts struct {
 	ownRange namespace.IDMap      // where they do not: ids of ours that are not our root
 	subUIDs  namespace.SubIDRange // what /etc/subuid and newuidmap allow an ordinary user; Count 0: nothing
 	subGIDs  namespace.SubIDRange
+	mapLower bool // overlayfs takes idmapped layers (Linux 5.19)
 	lastCap  int
 	root     rootfs.Facts
 	proc     map[string]procEntry // what is at paths below /proc that plans mask
@@ -53,7 +54,7 @@ func gatherFacts() *hostFacts {
 		f.subUIDs = subordinate("/etc/subuid", "newuidmap", f.uid)
 		f.subGIDs = subordinate("/etc/subgid", "newgidmap", f.uid)
 	}
-	f.lastCap = lastCap()
+	f.lastCap, f.mapLower = lastCap(), kernelAtLeast(5, 19)
 	for _, op := range rootfs.ProcOps() {
 		f.proc[op.Path()] = lookProc(op.Path())
 	}

@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite the golden files of plans")
 // rootFacts are of a machine on which plans are compiled as root of the initial user namespace.
 func rootFacts() *hostFacts {
 	return &hostFacts{
-		mapsAny: true, mounts: true, idRange: true, lastCap: 40,
+		mapsAny: true, mounts: true, idRange: true, mapLower: true, lastCap: 40,
 		root: rootfs.NewFacts(map[string]rootfs.Entry{
 			"/usr":          {Type: fs.ModeDir},
 			"/bin":          {Type: fs.ModeSymlink, Link: "usr/bin"},
@@ -66,7 +66,9 @@ func handSources(s *spec, f *hostFacts, ops []rootfs.Op) *sources {
 		switch o := op.(type) {
 		case rootfs.Base:
 			found.at[o.Dir] = source{fd: -1, dir: true, handle: f.mounts}
-			found.layered = len(s.ops) > 0
+			found.layered = len(s.ops) > 0 || len(s.layers) > 1
+		case rootfs.Layer:
+			found.at[o.Dir] = source{fd: -1, dir: true, handle: f.mounts}
 		case rootfs.Bind:
 			base := filepath.Base(o.Source)
 			dir := !strings.Contains(base, ".") && base != "timezone"
@@ -118,6 +120,9 @@ func TestGoldenSetups(t *testing.T) {
 		"user-single":         {userFacts(), []Option{WithBind("/srv/data", "/data", rootfs.BindReadOnly)}},
 		"user-single-root":    {userFacts(), []Option{WithCredential(0, 0)}},
 		"user-subids":         {subIDFacts(), []Option{WithRootfs("/srv/root")}},
+		"layers":              {rootFacts(), []Option{WithLayers("/srv/a", "/srv/b:,\\\n", "/srv/c")}},
+		"layers-user":         {userFacts(), []Option{WithLayers("/srv/a", "/srv/b")}},
+		"layers-old":          {oldKernel(), []Option{WithLayers("/srv/a", "/srv/b")}},
 		"time":                {rootFacts(), []Option{WithTime(time.Hour, -time.Minute)}},
 		"host-namespaces":     {rootFacts(), []Option{WithHost(hosts...)}},
 		"host-pid-mount-user": {rootFacts(), []Option{WithHost(namespace.PID, namespace.Mount, namespace.User), WithCredential(65534, 65534)}},
@@ -134,6 +139,13 @@ func TestGoldenSetups(t *testing.T) {
 			assert.Equal(t, p.String(), again(), "the same options give the same plan")
 		})
 	}
+}
+
+// oldKernel is Linux 5.14 to 5.18.
+func oldKernel() *hostFacts {
+	f := rootFacts()
+	f.mapLower = false
+	return f
 }
 
 // noMounts is root in a container: it may map ids, but not touch the mounts of the host.

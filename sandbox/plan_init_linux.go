@@ -16,6 +16,7 @@ type initPlan struct {
 	ids     idPlan
 	handles []string // host paths whose descriptors go along, in this order
 	mapped  []mappedTree
+	notes   []string // for the report
 }
 
 // compileInit turns a spec into the plan of its PID 1. It makes no system call.
@@ -57,7 +58,7 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 	a.network(own)
 	a.hostname(s, own)
 	a.pause(image)
-	p.mapped = r.mapped
+	p.mapped, p.notes = r.mapped, r.notes
 	p.Plan = a.Plan()
 	return p
 }

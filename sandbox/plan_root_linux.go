@@ -36,11 +36,13 @@ type rootPlan struct {
 	devices map[string]plan.Reg
 	proc    plan.Reg
 	root    plan.Reg
+	stack   []plan.Reg      // base and layers, the lowest first
 	made    map[string]bool // directories known to exist
 	mapped  []mappedTree
 	mqueue  bool
 	ownPIDs bool
 	layered bool // a layer in memory lies over the root
+	notes   []string
 }
 
 type owner struct{ uid, gid uint32 }
@@ -82,8 +84,12 @@ func (r *rootPlan) open() {
 	for i, op := range r.ops {
 		switch op := op.(type) {
 		case rootfs.Base:
-			if r.root == plan.None {
-				r.root = r.openSource(op.Dir, attrRO|attrNoSUID)
+			if !r.sources.at[op.Dir].handle {
+				r.stack = append(r.stack, r.openSource(op.Dir, attrRO|attrNoSUID))
+			}
+		case rootfs.Layer:
+			if !r.sources.at[op.Dir].handle {
+				r.stack = append(r.stack, r.openSource(op.Dir, attrRO|attrNoSUID))
 			}
 		case rootfs.Bind:
 			if _, ok := r.trees[i]; !ok {
@@ -109,6 +115,9 @@ func (r *rootPlan) open() {
 			}
 		}
 	}
+	if len(r.stack) > 0 {
+		r.root = r.stack[0]
+	}
 }
 
 func bindAttrs(f rootfs.Flags) uint64 {
@@ -127,12 +136,12 @@ func bindAttrs(f rootfs.Flags) uint64 {
 func (r *rootPlan) openHandles(keep *[]plan.Reg) []string {
 	r.Stage("root")
 	var handles []string
-	open := func(path string, attrs uint64) plan.Reg {
+	open := func(path string, attrs uint64, mapped bool) plan.Reg {
 		in := r.Input("host:" + path)
 		var t plan.Reg
 		r.InParent(func() {
 			t = r.openTreeAt(in, "", path)
-			if r.userns != plan.None {
+			if r.userns != plan.None && mapped {
 				r.Stage("id map")
 				r.idmap(t, path, attrs&attrRO == 0)
 				r.Stage("root")
@@ -147,11 +156,15 @@ func (r *rootPlan) openHandles(keep *[]plan.Reg) []string {
 		switch op := op.(type) {
 		case rootfs.Base:
 			if r.sources.at[op.Dir].handle {
-				r.root = open(op.Dir, attrRO|attrNoSUID)
+				r.stack = append(r.stack, open(op.Dir, attrRO|attrNoSUID, r.mapsLayer(op.Dir)))
+			}
+		case rootfs.Layer:
+			if r.sources.at[op.Dir].handle {
+				r.stack = append(r.stack, open(op.Dir, attrRO|attrNoSUID, r.mapsLayer(op.Dir)))
 			}
 		case rootfs.Bind:
 			if r.sources.at[op.Source].handle {
-				r.trees[i] = open(op.Source, bindAttrs(op.Flags))
+				r.trees[i] = open(op.Source, bindAttrs(op.Flags), true)
 			}
 		}
 	}
@@ -187,36 +200,6 @@ func (r *rootPlan) pivot() {
 	r.pivotTo(r.root)
 }
 
-// layer puts a writable layer in memory over a root that lacks mount points, or is to have files of the caller's: nothing is ever made on the
-// host for a sandbox (CVE-2024-45310). The layers have fixed names in a root of their own, so no path of the caller's is parsed as a mount
-// option.
-func (r *rootPlan) layer() {
-	size := int64(1 << 20)
-	for _, op := range r.ops {
-		if f, ok := op.(rootfs.File); ok {
-			size += int64(len(f.Data)) + 64<<10
-		}
-	}
-	scratch := r.filesystem("tmpfs", "layers", attrNoSUID, "size="+strconv.FormatInt(size, 10), "nr_inodes=65536", "mode=0755")
-	r.pivotTo(scratch)
-	for _, dir := range []string{"lower", "upper", "work"} {
-		r.Call(unix.SYS_MKDIRAT, "mkdirat", "layer "+dir, plan.CWD, r.Str(dir), octal(0o755))
-	}
-	at := r.openat2(plan.None, "lower", unix.O_PATH, "O_PATH", 0, "layer lower")
-	r.attach(r.root, at, "layer lower")
-	r.close(at)
-	fs := r.Reg("fs")
-	r.root = r.Reg("mnt:overlay")
-	r.Call(unix.SYS_FSOPEN, "fsopen", "overlay", r.Str("overlay"), plan.Flag(unix.FSOPEN_CLOEXEC, "FSOPEN_CLOEXEC")).To(fs)
-	for _, o := range [][2]string{{"lowerdir", "/lower"}, {"upperdir", "/upper"}, {"workdir", "/work"}} {
-		r.Call(unix.SYS_FSCONFIG, "fsconfig", "overlay", plan.R(fs), plan.Flag(unix.FSCONFIG_SET_STRING, "SET_STRING"), r.Str(o[0]), r.Str(o[1]), plan.Zero)
-	}
-	r.Call(unix.SYS_FSCONFIG, "fsconfig", "overlay", plan.R(fs), plan.Flag(unix.FSCONFIG_SET_FLAG, "SET_FLAG"), r.Str("userxattr"), plan.Null, plan.Zero)
-	r.Call(unix.SYS_FSCONFIG, "fsconfig", "overlay", plan.R(fs), plan.Flag(unix.FSCONFIG_CMD_CREATE, "CMD_CREATE"), plan.Null, plan.Null, plan.Zero)
-	r.Call(unix.SYS_FSMOUNT, "fsmount", "overlay", plan.R(fs), plan.Flag(unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"), names(attrNoSUID, mountAttrNames)).To(r.root)
-	r.close(fs)
-}
-
 // pivotTo makes a mount the root, and lets go of the old one.
 func (r *rootPlan) pivotTo(root plan.Reg) {
 	r.Call(unix.SYS_MOVE_MOUNT, "move_mount", "/", plan.R(root), r.Str(""), plan.CWD, r.Str("/"),
@@ -231,7 +214,7 @@ func (r *rootPlan) pivotTo(root plan.Reg) {
 func (r *rootPlan) fill() {
 	for i, op := range r.ops {
 		switch op := op.(type) {
-		case rootfs.Base:
+		case rootfs.Base, rootfs.Layer:
 		case rootfs.Bind:
 			r.place(r.trees[i], op.Target, r.sources.at[op.Source].dir)
 		case rootfs.Tmpfs:

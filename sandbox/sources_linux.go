@@ -68,12 +68,12 @@ func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (*sources, error) {
 				return found, &Error{Stage: "root", Op: "WithBind", Path: o.Source, Err: err}
 			}
 		case rootfs.Base:
-			err := found.open(o.Dir, f.mounts)
-			if err == nil && !found.at[o.Dir].dir {
-				err = unix.ENOTDIR
+			if err := found.openDir(o.Dir, f.mounts); err != nil {
+				return found, &Error{Stage: "root", Op: s.rootOption(), Path: o.Dir, Err: err}
 			}
-			if err != nil {
-				return found, &Error{Stage: "root", Op: "WithRootfs", Path: o.Dir, Err: err}
+		case rootfs.Layer:
+			if err := found.openDir(o.Dir, f.mounts); err != nil {
+				return found, &Error{Stage: "root", Op: s.rootOption(), Path: o.Dir, Err: err}
 			}
 		}
 		kept = append(kept, op)
@@ -99,6 +99,14 @@ func (s *sources) open(path string, handle bool) error {
 	}
 	s.at[path] = source{fd: fd, dir: dir, handle: handle}
 	return nil
+}
+
+func (s *sources) openDir(path string, handle bool) error {
+	err := s.open(path, handle)
+	if err == nil && !s.at[path].dir {
+		return unix.ENOTDIR
+	}
+	return err
 }
 
 func inspect(fd int) (dir bool, err error) {
@@ -128,6 +136,11 @@ func (s *sources) incomplete(ops []rootfs.Op) bool {
 	base, ok := ops[0].(rootfs.Base)
 	if !ok {
 		return false
+	}
+	if len(ops) > 1 {
+		if _, stacked := ops[1].(rootfs.Layer); stacked {
+			return true // what is in it takes overlayfs to see
+		}
 	}
 	root := s.at[base.Dir].fd
 	var covered []string

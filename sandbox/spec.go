@@ -34,7 +34,8 @@ type spec struct {
 	run     Limits        // of each command; Memory and Pids are left to limits
 	rlimits []Rlimit
 
-	rootfsDir  string            // absolute; "" for the default root
+	rootfsDir  string            // absolute; "" for the default root, or layers
+	layers     []string          // absolute, the lowest first; nil: none
 	ops        []rootfs.Op       // the caller's, parents before children
 	hosts      map[string]string // name to address, for /etc/hosts
 	resolvConf []string          // lines of /etc/resolv.conf
@@ -122,7 +123,7 @@ func (s *spec) clone() *spec {
 	}
 	c.uidMap, c.gidMap = slices.Clone(s.uidMap), slices.Clone(s.gidMap)
 	c.rlimits, c.groups, c.caps = slices.Clone(s.rlimits), slices.Clone(s.groups), slices.Clone(s.caps)
-	c.env, c.resolvConf = slices.Clone(s.env), slices.Clone(s.resolvConf)
+	c.env, c.resolvConf, c.layers = slices.Clone(s.env), slices.Clone(s.resolvConf), slices.Clone(s.layers)
 	c.ops = cloneOps(s.ops)
 	c.hosts, c.values = maps.Clone(s.hosts), maps.Clone(s.values)
 	c.explicit, c.bestEffort, c.strict = maps.Clone(s.explicit), maps.Clone(s.bestEffort), maps.Clone(s.strict)

@@ -52,7 +52,7 @@ func (s *spec) checkHost() error {
 var needs = map[namespace.Kind][]string{
 	namespace.User:  {"WithIDMap"},
 	namespace.UTS:   {"WithHostname"},
-	namespace.Mount: {"WithRootfs", "WithBind", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf"},
+	namespace.Mount: {"WithRootfs", "WithLayers", "WithBind", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf"},
 }
 
 // checkIDs finds ids of the job that the caller's map leaves out.
@@ -101,6 +101,9 @@ func limitsError(err error) error {
 
 // checkRoot finds operations that do not go together, such as a file below a file.
 func (s *spec) checkRoot() error {
+	if s.rootfsDir != "" && len(s.layers) > 0 {
+		return together("WithLayers", "WithRootfs", "either says what the root is")
+	}
 	for _, c := range []struct{ option, path string }{{"WithHosts", "/etc/hosts"}, {"WithResolvConf", "/etc/resolv.conf"}} {
 		for _, op := range s.ops {
 			if s.explicit[c.option] && rootfs.Within(c.path, op.Path()) {

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -46,7 +47,7 @@ func reserved(target string) string {
 }
 
 // optionOf names the option that makes an operation.
-var optionOf = map[string]string{"base": "WithRootfs", "bind": "WithBind", "tmpfs": "WithTmpfs", "file": "WithFile"}
+var optionOf = map[string]string{"base": "WithRootfs", "layer": "WithLayers", "bind": "WithBind", "tmpfs": "WithTmpfs", "file": "WithFile"}
 
 // opError turns the error of a root operation into that of the option, which is found by
 // the operation if label is empty.
@@ -106,7 +107,7 @@ func (s *spec) rootOps(f rootfs.Facts) ([]rootfs.Op, error) {
 	more := cloneOps(s.ops)
 	etc := rootfs.Etc{Hostname: s.hostname, UID: s.uid, GID: s.gid, Home: defaultDir, Hosts: s.hosts, ResolvConf: s.resolvConf}
 	var ops []rootfs.Op
-	if s.rootfsDir == "" {
+	if s.hasDefaultRoot() {
 		ops = rootfs.Default(f, etc, more...)
 	} else {
 		// A root of the caller's has its own files; only what was asked for goes over them.
@@ -116,7 +117,7 @@ func (s *spec) rootOps(f rootfs.Facts) ([]rootfs.Op, error) {
 		if s.explicit["WithResolvConf"] {
 			more = append(more, etc.ResolvConfFile())
 		}
-		ops = rootfs.On(s.rootfsDir, more...)
+		ops = rootfs.Stack(s.stack(), more...)
 	}
 	if err := rootfs.Validate(ops); err != nil {
 		return nil, opError("", err)
@@ -124,12 +125,43 @@ func (s *spec) rootOps(f rootfs.Facts) ([]rootfs.Op, error) {
 	return ops, nil
 }
 
+// hasDefaultRoot tells whether no option says what the root is.
+func (s *spec) hasDefaultRoot() bool { return s.rootfsDir == "" && len(s.layers) == 0 }
+
+// stack returns the directories of the host that the root is made of, the lowest first.
+func (s *spec) stack() []string {
+	if s.rootfsDir != "" {
+		return []string{s.rootfsDir}
+	}
+	return s.layers
+}
+
+// rootOption names the option that says what the root is.
+func (s *spec) rootOption() string {
+	if s.rootfsDir != "" {
+		return "WithRootfs"
+	}
+	return "WithLayers"
+}
+
+// describeRoot says what the root is, for the report.
+func (s *spec) describeRoot() string {
+	root := "default"
+	switch n := len(s.stack()); {
+	case n == 1:
+		root = quotePath(s.stack()[0])
+	case n > 1:
+		root = fmt.Sprintf("%d layers, the lowest %s", n, quotePath(s.stack()[0]))
+	}
+	return root + ", read-only"
+}
+
 // workDir returns the working directory of commands that name none.
 func (s *spec) workDir() string {
 	switch {
 	case s.dir != "":
 		return s.dir
-	case s.rootfsDir == "" && s.namespaces.Has(namespace.Mount):
+	case s.hasDefaultRoot() && s.namespaces.Has(namespace.Mount):
 		return defaultDir
 	}
 	return "/"

@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -127,7 +128,7 @@ func (p *Plan) line(s Step) string {
 	}
 	b.WriteByte(')')
 	if s.Out != None {
-		b.WriteString(" = " + p.Regs[s.Out])
+		b.WriteString(" = " + p.name(s.Out))
 	}
 	if s.Soft {
 		b.WriteString(" ?")
@@ -149,8 +150,14 @@ func (p *Plan) arg(a Arg) string {
 	case a.Text != "":
 		return a.Text
 	case a.Kind == FromReg:
-		return p.Regs[a.Value]
+		return p.name(Reg(a.Value))
 	default:
 		return fmt.Sprint(a.Value)
 	}
+}
+
+// name is a register's name in one line: it may hold a path of the caller's.
+func (p *Plan) name(r Reg) string {
+	q := strconv.Quote(p.Regs[r])
+	return q[1 : len(q)-1]
 }
