@@ -12,6 +12,7 @@ import (
 
 	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/namespace"
+	"github.com/belljar-go/belljar/rootfs"
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
 	"github.com/belljar-go/belljar/seccomp"
@@ -24,7 +25,7 @@ type engine struct {
 	spec    *spec
 	ids     idPlan
 	facts   *hostFacts
-	filter  []byte
+	walls   walls
 	kills   bool // the filter ends programs for a call
 	box     uint64
 	pid     int
@@ -74,6 +75,9 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.planLandlock(ops, sources); err != nil {
+		return nil, err
+	}
 	p := compileInit(s, e.facts, e.ids, ops, sources)
 	for _, path := range sources.skipped {
 		e.report.Notes = append(e.report.Notes, "optional bind left out, it does not exist: "+quotePath(path))
@@ -104,7 +108,7 @@ func (e *engine) compileFilter() error {
 	}
 	prog, err := policy.Compile()
 	if err == nil {
-		e.filter = prog.Bytes()
+		e.walls.filter = prog.Bytes()
 		e.kills = killsFor(policy)
 		return nil
 	}
@@ -113,6 +117,20 @@ func (e *engine) compileFilter() error {
 		return nil
 	}
 	return &Error{Stage: "seccomp", Op: "compile", Err: err}
+}
+
+// planLandlock decides on Landlock, and says in the report why there is none.
+func (e *engine) planLandlock(ops []rootfs.Op, src *sources) error {
+	l, why, err := planLandlock(e.spec, e.facts, ops, src)
+	switch {
+	case err != nil || why == "":
+	case e.spec.mayGiveUp("WithLandlock"):
+		e.report.GivenUp = append(e.report.GivenUp, GivenUp{Option: "WithLandlock", Reason: why})
+	default:
+		e.report.Notes = append(e.report.Notes, "landlock: "+why)
+	}
+	e.walls.landlock = l
+	return err
 }
 
 func killsFor(p seccomp.Policy) bool {
@@ -269,8 +287,11 @@ func (e *engine) describe(p *initPlan) {
 		add("root: %s", s.describeRoot())
 	}
 	add("uid %d, gid %d, %d capabilities, no_new_privs", s.uid, s.gid, len(s.caps))
-	if len(e.filter) > 0 {
-		add("seccomp: filter of %d instructions", len(e.filter)/8)
+	if len(e.walls.filter) > 0 {
+		add("seccomp: filter of %d instructions", len(e.walls.filter)/8)
+	}
+	if l := e.walls.landlock; l != nil {
+		add("%s", l.describe())
 	}
 	if e.grouped {
 		add("cgroup: every command in a group of its own")
@@ -331,7 +352,12 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (*
 		fds[i] = int(f.Fd())
 	}
 	c.files = len(files)
-	p := compileCommand(e.spec, e.ids, e.facts.lastCap, e.tasks, e.filter, c)
+	if e.walls.landlock != nil {
+		for _, f := range files {
+			c.reopen = append(c.reopen, reopen(f))
+		}
+	}
+	p := compileCommand(e.spec, e.ids, e.facts.lastCap, e.tasks, &e.walls, c)
 	if len(p.attempts) == 0 {
 		return nil, &Error{Stage: "exec", Op: "execve", Path: c.path, Err: unix.ENOENT}
 	}

@@ -24,9 +24,12 @@ type hostFacts struct {
 	subGIDs  namespace.SubIDRange
 	mapLower bool // overlayfs takes idmapped layers (Linux 5.19)
 	lastCap  int
-	root     rootfs.Facts
-	proc     map[string]procEntry // what is at paths below /proc that plans mask
-	kinds    map[string]bool      // by source of the default root: is it a directory
+	landlock int // version of Landlock's interface
+	// landlockErr is why there is no Landlock.
+	landlockErr error
+	root        rootfs.Facts
+	proc        map[string]procEntry // what is at paths below /proc that plans mask
+	kinds       map[string]bool      // by source of the default root: is it a directory
 }
 
 // procEntry is the kind of a path below /proc.
@@ -55,6 +58,7 @@ func gatherFacts() *hostFacts {
 		f.subGIDs = subordinate("/etc/subgid", "newgidmap", f.uid)
 	}
 	f.lastCap, f.mapLower = lastCap(), kernelAtLeast(5, 19)
+	f.landlock, f.landlockErr = landlockABI()
 	for _, op := range rootfs.ProcOps() {
 		f.proc[op.Path()] = lookProc(op.Path())
 	}

@@ -40,7 +40,7 @@ func everyOption() []Option {
 		WithFile("/etc/motd", []byte("hello"), 0o600), WithHosts(map[string]string{"db": "10.0.0.2"}), WithHosts(map[string]string{"web": "::1"}),
 		WithResolvConf("1.1.1.1", "options ndots:1"),
 		WithCredential(1001, 1002, 5, 4, 4), WithCapabilities("net_raw", "CAP_CHOWN"), WithEnv("B=2", "A=1"), WithEnv("C="), WithDir("/a"),
-		WithSeccomp(seccomp.Default()),
+		WithSeccomp(seccomp.Default()), WithLandlock(),
 	}
 }
 

@@ -21,6 +21,13 @@ type commandSpec struct {
 	tty    bool
 	limits Limits
 	keep   bool
+	reopen []uint64 // for each of files, the rights to open it again, see reopen
+}
+
+// walls are what holds every command of a sandbox beside its namespaces and limits.
+type walls struct {
+	filter   []byte
+	landlock *landlock
 }
 
 // commandPlan is the compiled start of a command.
@@ -32,7 +39,7 @@ type commandPlan struct {
 
 // compileCommand makes the plan of a command. Its inputs are PID 1's descriptor, one tasks file for each v1 hierarchy,
 // then the program's files. It makes no system call.
-func compileCommand(s *spec, ids idPlan, lastCap, tasks int, filter []byte, c *commandSpec) *commandPlan {
+func compileCommand(s *spec, ids idPlan, lastCap, tasks int, w *walls, c *commandSpec) *commandPlan {
 	a := newAssembler()
 	p := &commandPlan{mode: launch.Join}
 	own := s.namespaces
@@ -65,6 +72,10 @@ func compileCommand(s *spec, ids idPlan, lastCap, tasks int, filter []byte, c *c
 	}
 	a.Stage("files")
 	a.keepOnly(files, len(files))
+	rules := plan.None
+	if w.landlock != nil {
+		rules = a.ruleset(w.landlock, len(files), c.reopen)
+	}
 	a.session(c.tty)
 	a.privileges(s, ids, lastCap)
 	if !own.Has(namespace.PID) {
@@ -72,7 +83,10 @@ func compileCommand(s *spec, ids idPlan, lastCap, tasks int, filter []byte, c *c
 	}
 	a.Stage("directory")
 	a.Call(unix.SYS_CHDIR, "chdir", c.dir, a.Str(c.dir))
-	a.exec(p, filter, c)
+	if rules != plan.None {
+		a.restrict(rules)
+	}
+	a.exec(p, w.filter, c)
 	p.Plan = a.Plan()
 	return p
 }

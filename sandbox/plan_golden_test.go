@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite the golden files of plans")
 // rootFacts are of a machine on which plans are compiled as root of the initial user namespace.
 func rootFacts() *hostFacts {
 	return &hostFacts{
-		mapsAny: true, mounts: true, idRange: true, mapLower: true, lastCap: 40,
+		mapsAny: true, mounts: true, idRange: true, mapLower: true, lastCap: 40, landlock: 7,
 		root: rootfs.NewFacts(map[string]rootfs.Entry{
 			"/usr":          {Type: fs.ModeDir},
 			"/bin":          {Type: fs.ModeSymlink, Link: "usr/bin"},
@@ -148,6 +148,13 @@ func oldKernel() *hostFacts {
 	return f
 }
 
+// olderLandlock is a machine with Linux 5.19.
+func olderLandlock() *hostFacts {
+	f := rootFacts()
+	f.landlock = 2
+	return f
+}
+
 // noMounts is root in a container: it may map ids, but not touch the mounts of the host.
 func noMounts() *hostFacts {
 	f := rootFacts()
@@ -188,19 +195,25 @@ func TestGoldenCommands(t *testing.T) {
 		tasks int
 		cmd   *commandSpec
 	}{
-		"command":      {rootFacts(), nil, 0, program},
-		"command-v1":   {rootFacts(), nil, 3, program},
-		"command-user": {userFacts(), nil, 0, program},
-		"command-caps": {rootFacts(), []Option{WithCapabilities("CAP_NET_BIND_SERVICE", "CAP_CHOWN"), WithCredential(0, 0, 5, 6)}, 0, program},
-		"command-tty":  {rootFacts(), nil, 0, with(func(c *commandSpec) { c.tty = true })},
-		"command-path": {rootFacts(), nil, 0, with(func(c *commandSpec) { c.path = "echo"; c.env = []string{"PATH=/usr/local/bin:relative::/bin"} })},
-		"command-time": {rootFacts(), []Option{WithTime(time.Hour)}, 0, program},
-		"command-host": {rootFacts(), []Option{WithHost(namespace.PID, namespace.Mount, namespace.User, namespace.Net), WithCredential(65534, 65534)}, 0, program},
+		"command":                 {rootFacts(), nil, 0, program},
+		"command-v1":              {rootFacts(), nil, 3, program},
+		"command-user":            {userFacts(), nil, 0, program},
+		"command-caps":            {rootFacts(), []Option{WithCapabilities("CAP_NET_BIND_SERVICE", "CAP_CHOWN"), WithCredential(0, 0, 5, 6)}, 0, program},
+		"command-tty":             {rootFacts(), nil, 0, with(func(c *commandSpec) { c.tty = true })},
+		"command-path":            {rootFacts(), nil, 0, with(func(c *commandSpec) { c.path = "echo"; c.env = []string{"PATH=/usr/local/bin:relative::/bin"} })},
+		"command-landlock-2":      {olderLandlock(), nil, 0, with(func(c *commandSpec) { c.reopen = []uint64{onFile, 0, landFile} })},
+		"command-landlock-scoped": {rootFacts(), []Option{WithHost(namespace.PID), WithBind("/srv/out", "/out", 0), WithBind("/srv/in", "/in", rootfs.BindReadOnly), WithBind("/srv/log.txt", "/log.txt", 0), WithTmpfs("/out/tmp", "1m")}, 0, program},
+		"command-time":            {rootFacts(), []Option{WithTime(time.Hour)}, 0, program},
+		"command-host":            {rootFacts(), []Option{WithHost(namespace.PID, namespace.Mount, namespace.User, namespace.Net), WithCredential(65534, 65534)}, 0, program},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s, ids, _ := setup(t, c.facts, c.opts...)
-			p := compileCommand(s, ids, c.facts.lastCap, c.tasks, filter, c.cmd)
+			ops, err := s.rootOps(c.facts.root)
+			require.NoError(t, err)
+			l, _, err := planLandlock(s, c.facts, ops, handSources(s, c.facts, ops))
+			require.NoError(t, err)
+			p := compileCommand(s, ids, c.facts.lastCap, c.tasks, &walls{filter: filter, landlock: l}, c.cmd)
 			text := "mode " + modeNames[p.mode] + "\n" + p.String()
 			golden(t, name, text)
 			checkText(t, text)

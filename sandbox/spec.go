@@ -46,6 +46,7 @@ type spec struct {
 	env      []string  // ascending by name
 	dir      string    // working directory; "" leaves it to the engine
 	policy   *seccomp.Policy
+	landlock landlockMode
 
 	explicit   map[string]bool // options that were given, by name
 	bestEffort map[string]bool // of those, the ones given only as BestEffort; see given

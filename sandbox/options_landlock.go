@@ -1,0 +1,32 @@
+package sandbox
+
+// landlockMode is how much a sandbox wants of Landlock.
+type landlockMode uint8
+
+const (
+	landlockAuto     landlockMode = iota // where it can be had
+	landlockRequired                     // or New fails
+	landlockOff
+)
+
+// WithLandlock makes a requirement of what is otherwise done where the kernel can: to have Landlock, a part of the kernel that
+// knows nothing of mounts, check a second time what files commands open (landlock(7)). They may read and execute what is in the sandbox's root,
+// and write to what is writable in it; the files of [Cmd] as they were opened, and what is below directories among those. It needs Linux 5.19. What this kernel can is in the
+// Report: since 6.2 truncation is checked, since 6.10 ioctls of devices outside /dev are refused, and since 6.12 a command in the host's PID
+// namespace can signal none but its own processes. The network is left to the network namespace.
+//
+// Commands of one sandbox cannot trace each other, or read in /proc what takes the right to. No command can change mounts, nor open POSIX message
+// queues of the host's: a sandbox with CAP_SYS_ADMIN or with WithHost(namespace.IPC) has no Landlock unless it asks for both, and one with the host's mount
+// namespace cannot have it.
+func WithLandlock() Option {
+	return softly(landlockOption("WithLandlock", landlockRequired))
+}
+
+// WithoutLandlock leaves Landlock out, for commands that have to trace those of another command of the sandbox.
+func WithoutLandlock() Option { return landlockOption("WithoutLandlock", landlockOff) }
+
+func landlockOption(label string, mode landlockMode) option {
+	o := single(label, "", mode, "", func(s *spec, m landlockMode) { s.landlock = m })
+	o.key = "WithLandlock"
+	return o
+}
