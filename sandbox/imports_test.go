@@ -31,6 +31,9 @@ var modules = map[string]func(*sourceFile) bool{
 	"github.com/seccomp/libseccomp-golang":   (*sourceFile).any,
 	"github.com/moby/sys/mountinfo":          (*sourceFile).any,
 	"github.com/stretchr/testify":            (*sourceFile).isTest,
+	"github.com/opencontainers/image-spec":   (*sourceFile).isImage,
+	"github.com/opencontainers/go-digest":    (*sourceFile).isImage,
+	"github.com/klauspost/compress":          (*sourceFile).isImage,
 	"github.com/belljar-go/belljar":          (*sourceFile).any,
 	"github.com/belljar-go/belljar/examples": (*sourceFile).isExample,
 }
@@ -45,6 +48,7 @@ type sourceFile struct {
 func (f *sourceFile) dir() string     { return path.Dir(f.path) }
 func (f *sourceFile) any() bool       { return true }
 func (f *sourceFile) isTest() bool    { return strings.HasSuffix(f.path, "_test.go") }
+func (f *sourceFile) isImage() bool   { return within(f.dir(), "rootfs/image") }
 func (f *sourceFile) isExample() bool { return within(f.dir(), "examples") }
 
 // inLibrary says whether the file becomes part of a program that imports belljar.
@@ -327,6 +331,8 @@ func TestRulesFindWhatBreaksThem(t *testing.T) {
 		{"testify in the library", "sandbox/a.go", `import "github.com/stretchr/testify/require"`, moduleViolations, 1},
 		{"testify in a test", "sandbox/a_test.go", `import "github.com/stretchr/testify/require"`, moduleViolations, 0},
 		{"another module", "sandbox/a_test.go", `import "golang.org/x/tools/go/packages"`, moduleViolations, 1},
+		{"an image module elsewhere", "rootfs/a.go", `import "github.com/opencontainers/go-digest"`, moduleViolations, 1},
+		{"an image module in its place", "rootfs/image/a.go", `import "github.com/klauspost/compress/zstd"`, moduleViolations, 0},
 		{"example from the library", "sandbox/a.go", `import "` + module + `/examples/judge"`, moduleViolations, 1},
 		{"cgo", "seccomp/a.go", `import "C"`, moduleViolations, 1},
 		{"testing in the library", "sandbox/a.go", `import "testing"`, moduleViolations, 1},

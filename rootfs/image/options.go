@@ -1,0 +1,66 @@
+package image
+
+import "math"
+
+// Option is what may be said to [Open] beside a path.
+type Option func(*options)
+
+type options struct {
+	ref      string
+	platform Platform
+	limits   Limits
+}
+
+func fold(opts []Option) options {
+	o := options{platform: Host()}
+	for _, set := range opts {
+		if set != nil {
+			set(&o)
+		}
+	}
+	o.limits = o.limits.orDefault()
+	return o
+}
+
+// WithRef names one of several images: by the name the layout has for it, such as "v1.2"; by a
+// repository's, such as "debian:12"; or by the digest of its manifest or index. Without it
+// the layout or archive has to hold a single one.
+func WithRef(ref string) Option { return func(o *options) { o.ref = ref } }
+
+// WithPlatform asks for an image for another platform than [Host].
+func WithPlatform(p Platform) Option { return func(o *options) { o.platform = p } }
+
+// WithLimits replaces the [Limits] of reading. Its zero fields stay the defaults.
+func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
+
+// Limits bound what an image may cost. A zero field stands for its default, a negative one for no
+// limit.
+type Limits struct {
+	Layers int   // layers; 500, which is what overlayfs stacks
+	Bytes  int64 // that all layers together uncompress to, holes in files counted in full; 16 GiB
+	// Ratio is how many bytes a layer may have per byte it is compressed to; 200. The first
+	// 64 MiB of a layer are free: little is lost by them.
+	Ratio int64
+}
+
+const freeRatioBytes = 64 << 20
+
+func (l Limits) orDefault() Limits {
+	l.Layers = orInt(l.Layers, 500)
+	l.Bytes = or(l.Bytes, 16<<30)
+	l.Ratio = or(l.Ratio, 200)
+	return l
+}
+
+// or replaces 0 by the default, and a negative number by the largest.
+func or(n, instead int64) int64 {
+	switch {
+	case n == 0:
+		return instead
+	case n < 0:
+		return math.MaxInt64
+	}
+	return n
+}
+
+func orInt(n, instead int) int { return int(min(or(int64(n), int64(instead)), math.MaxInt)) }
