@@ -167,6 +167,9 @@ func (o Bind) Validate() error {
 	if o.Flags&^bindAll != 0 {
 		return check(o, fmt.Sprintf("unknown flags %#x", uint8(o.Flags&^bindAll)), o.Target)
 	}
+	if o.Flags&BindOptional != 0 && o.Flags&BindCreate != 0 {
+		return check(o, "a source that is made is not left out: optional and create contradict each other", o.Source)
+	}
 	return check(o, targetFault(o.Target), o.Target)
 }
 

@@ -17,8 +17,17 @@ const (
 	// BindOptional leaves the bind out if the source does not exist. Any other fault of
 	// the source stays an error.
 	BindOptional
+	// BindNoSUID says that programs on the bind gain nothing by being setuid, setgid or
+	// having file capabilities. Every bind is so, asked for or not.
+	BindNoSUID
+	// BindNoDev says that device nodes on the bind are dead. Every bind is so, asked for or
+	// not.
+	BindNoDev
+	// BindCreate makes the source, a directory, if there is none: with mode 0755 and
+	// belonging to the job. It is the only thing by which a bind makes anything on the host.
+	BindCreate
 
-	bindAll = BindReadOnly | BindNoExec | BindOptional
+	bindAll = BindReadOnly | BindNoExec | BindOptional | BindNoSUID | BindNoDev | BindCreate
 )
 
 // String returns the flags as mount options, separated by commas: ro or rw first.
@@ -30,8 +39,13 @@ func (f Flags) String() string {
 	if f&BindNoExec != 0 {
 		words = append(words, "noexec")
 	}
-	if f&BindOptional != 0 {
-		words = append(words, "optional")
+	for _, w := range []struct {
+		flag Flags
+		word string
+	}{{BindNoSUID, "nosuid"}, {BindNoDev, "nodev"}, {BindOptional, "optional"}, {BindCreate, "create"}} {
+		if f&w.flag != 0 {
+			words = append(words, w.word)
+		}
 	}
 	if f&^bindAll != 0 {
 		words = append(words, "unknown")

@@ -34,6 +34,7 @@ type engine struct {
 	counted bool          // CPU time is accounted
 	ended   chan struct{} // closed when PID 1 is gone
 	plan    *plan.Plan    // of PID 1
+	held    *holdings     // of the host, until close
 	report  Report
 }
 
@@ -70,6 +71,14 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.held, err = hold(s, e.facts, e.ids); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			e.held.undo()
+		}
+	}()
 	sources, err := openSources(s, e.facts, &ops)
 	defer sources.close()
 	if err != nil {
@@ -492,6 +501,7 @@ func (e *engine) freeze(frozen bool) error {
 
 // close ends everything inside and gives it back.
 func (e *engine) close() error {
+	defer e.held.release()
 	e.z.unwatch(e.box)
 	_, _, err := e.z.call(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
 	if errors.Is(err, ErrClosed) {

@@ -63,6 +63,20 @@ func (p idPlan) mapsGID(id uint32) bool {
 	return false
 }
 
+// onHost returns what ids inside are outside, -1 where they are not mapped. Where the zygote chooses the range, they are not known.
+func (p idPlan) onHost(uid, gid uint32) (int, int) {
+	find := func(text string, id uint32) int {
+		for _, line := range strings.Split(text, "\n") {
+			var m namespace.IDMap
+			if _, err := fmt.Sscan(line, &m.Inside, &m.Outside, &m.Count); err == nil && id-m.Inside < m.Count {
+				return int(m.Outside + id - m.Inside)
+			}
+		}
+		return -1
+	}
+	return find(p.wire.UIDs, uid), find(p.wire.GIDs, gid)
+}
+
 // ttyGroup is the group that terminals belong to, by a convention older than Linux.
 const ttyGroup = 5
 

@@ -36,7 +36,7 @@ func everyOption() []Option {
 		WithMemory("50m"), WithMemoryHigh("40m"), WithSwap("1m"), WithCPUs(0.5), WithCPUWeight(7), WithPids(20), WithCgroupParent("/jobs/a"),
 		WithCPUTime(time.Second), WithWallTime(time.Minute), WithOutput("16m"),
 		WithRlimit("nofile", 64, 128), WithRlimit("nproc", 5, 5), WithRlimit("stack", RlimitInfinity, RlimitInfinity),
-		WithRootfs("/srv/root"), WithBind("/srv/a", "/a/b", ReadOnly, NoExec), WithBind("/srv/b", "/a"), WithTmpfs("/tmp", "64m"),
+		WithRootfs("/srv/root"), WithBind("/srv/a", "/a/b", ReadOnly, NoExec), WithBind("/srv/b", "/a"), WithTmpfs("/tmp", "64m"), WithVolume(rootfs.HostVolume("/srv/v"), "/v"),
 		WithFile("/etc/motd", []byte("hello"), 0o600), WithHosts(map[string]string{"db": "10.0.0.2"}), WithHosts(map[string]string{"web": "::1"}),
 		WithResolvConf("1.1.1.1", "options ndots:1"),
 		WithCredential(1001, 1002, 5, 4, 4), WithCapabilities("net_raw", "CAP_CHOWN"), WithEnv("B=2", "A=1"), WithEnv("C="), WithDir("/a"),
@@ -88,6 +88,7 @@ func TestEveryOption(t *testing.T) {
 		rootfs.Bind{Source: "/srv/a", Target: "/a/b", Flags: rootfs.BindReadOnly | rootfs.BindNoExec},
 		rootfs.File{Target: "/etc/motd", Data: []byte("hello"), Mode: 0o600, JobOwned: true},
 		rootfs.Tmpfs{Target: "/tmp", Size: 64 << 20, Mode: fs.ModeSticky | 0o777},
+		rootfs.Bind{Source: "/srv/v", Target: "/v", Flags: rootfs.BindNoSUID | rootfs.BindNoDev},
 	}, s.ops)
 	assert.Equal(t, map[string]string{"db": "10.0.0.2", "web": "::1"}, s.hosts)
 	assert.Equal(t, []string{"nameserver 1.1.1.1", "options ndots:1"}, s.resolvConf)

@@ -37,6 +37,7 @@ type spec struct {
 	rootfsDir  string            // absolute; "" for the default root, or layers
 	layers     []string          // absolute, the lowest first; nil: none
 	ops        []rootfs.Op       // the caller's, parents before children
+	volumes    []rootfs.Volume   // whose directories some of the ops bind
 	hosts      map[string]string // name to address, for /etc/hosts
 	resolvConf []string          // lines of /etc/resolv.conf
 
@@ -125,7 +126,7 @@ func (s *spec) clone() *spec {
 	c.uidMap, c.gidMap = slices.Clone(s.uidMap), slices.Clone(s.gidMap)
 	c.rlimits, c.groups, c.caps = slices.Clone(s.rlimits), slices.Clone(s.groups), slices.Clone(s.caps)
 	c.env, c.resolvConf, c.layers = slices.Clone(s.env), slices.Clone(s.resolvConf), slices.Clone(s.layers)
-	c.ops = cloneOps(s.ops)
+	c.ops, c.volumes = cloneOps(s.ops), slices.Clone(s.volumes)
 	c.hosts, c.values = maps.Clone(s.hosts), maps.Clone(s.values)
 	c.explicit, c.bestEffort, c.strict = maps.Clone(s.explicit), maps.Clone(s.bestEffort), maps.Clone(s.strict)
 	c.files = make(map[string]rootfs.Op, len(s.ops))

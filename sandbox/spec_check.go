@@ -52,7 +52,7 @@ func (s *spec) checkHost() error {
 var needs = map[namespace.Kind][]string{
 	namespace.User:  {"WithIDMap"},
 	namespace.UTS:   {"WithHostname"},
-	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithBind", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf"},
+	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf"},
 }
 
 // checkIDs finds ids of the job that the caller's map leaves out.

@@ -1,0 +1,111 @@
+package sandbox
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// volumeIn is a named volume in a store of the test's own.
+func volumeIn(t testing.TB, name string) rootfs.Volume {
+	return rootfs.Volume{Name: name, Store: filepath.Join(t.TempDir(), "store")}
+}
+
+func TestVolumeIsSharedAndStays(t *testing.T) {
+	t.Parallel()
+	v := volumeIn(t, "cache")
+	a, b := standing(t, WithVolume(v, "/data")), standing(t, WithVolume(v, "/elsewhere"))
+	sh(t, a, "echo one > /data/f")
+	assert.Equal(t, "one", sh(t, b, "cat /elsewhere/f"), "seen at once")
+	sh(t, b, "echo two >> /elsewhere/f")
+	assert.Equal(t, "one\ntwo", sh(t, a, "cat /data/f"), "and the other way")
+	assert.Equal(t, "1000 1000", sh(t, b, "stat -c '%u %g' /elsewhere/f"))
+	info, err := os.Stat(filepath.Join(v.Path(), "f"))
+	require.NoError(t, err)
+	want := uint32(os.Geteuid())
+	if want == 0 {
+		want = 1000 // each sandbox has a range of its own, and the file none of them
+	}
+	assert.Equal(t, want, info.Sys().(*syscall.Stat_t).Uid)
+	require.NoError(t, a.Close())
+	require.NoError(t, b.Close())
+	c := standing(t, WithVolume(v, "/data", ReadOnly))
+	assert.Equal(t, "one\ntwo", sh(t, c, "cat /data/f"), "it lives on")
+	out, res := try(t, c, "echo three > /data/f")
+	assert.NotEqual(t, 0, res.ExitCode)
+	assert.Contains(t, out, "ead-only")
+	out, res = try(t, standing(t, WithVolume(v, "/data", NoExec)), "cp /bin/true /data/t && /data/t")
+	assert.NotEqual(t, 0, res.ExitCode, out)
+	sh(t, standing(t, WithVolume(v, "/data")), "/data/t") // the control
+}
+
+func TestVolumeInUseIsNotRemoved(t *testing.T) {
+	t.Parallel()
+	v := volumeIn(t, "busy")
+	sb := standing(t, WithVolume(v, "/data"))
+	require.ErrorIs(t, v.Remove(), rootfs.ErrVolumeInUse)
+	sh(t, sb, "mkdir -p /data/a/b && chmod 0 /data/a") // what not even its owner may enter
+	require.NoError(t, sb.Restart(inTime(t)))
+	require.ErrorIs(t, v.Remove(), rootfs.ErrVolumeInUse, "still, after a restart")
+	require.NoError(t, sb.Close())
+	list, err := rootfs.Volumes(v.Store)
+	require.NoError(t, err)
+	assert.Equal(t, []rootfs.Volume{v}, list)
+	require.NoError(t, v.Remove())
+	assert.NoDirExists(t, v.Path())
+	require.ErrorIs(t, v.Remove(), os.ErrNotExist)
+	list, err = rootfs.Volumes(v.Store)
+	require.NoError(t, err)
+	assert.Empty(t, list)
+}
+
+// A sandbox that cannot be made leaves neither a volume nor a directory, and holds none.
+func TestVolumeOfAFailedSandbox(t *testing.T) {
+	t.Parallel()
+	v, dir := volumeIn(t, "failed"), filepath.Join(t.TempDir(), "a", "b")
+	_, err := New(WithVolume(v, "/data"), WithBind(dir, "/made", Create), WithBind("/no/such/file", "/x"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	assert.NoDirExists(t, v.Path())
+	assert.NoDirExists(t, filepath.Dir(dir))
+	_, err = New(WithVolume(rootfs.HostVolume(dir), "/data"))
+	require.ErrorIs(t, err, os.ErrNotExist, "a directory of the host has to exist")
+	// Control: they are made for one that works, and what was there before stays after one that does not.
+	sb := standing(t, WithVolume(v, "/data"), WithBind(dir, "/made", Create))
+	sh(t, sb, "echo mine > /made/f && echo mine > /data/f")
+	require.NoError(t, sb.Close())
+	assert.FileExists(t, filepath.Join(dir, "f"))
+	_, err = New(WithVolume(v, "/data"), WithBind("/no/such/file", "/x"))
+	require.Error(t, err)
+	assert.FileExists(t, filepath.Join(v.Path(), "f"))
+}
+
+// Without being asked to, a bind makes nothing on the host.
+func TestBindMakesNoSource(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "missing")
+	for _, o := range []Option{WithBind(dir, "/x"), BestEffort(WithBind(dir, "/x")), WithBind(dir, "/x", Optional)} {
+		sb, err := New(o)
+		if err == nil {
+			require.NoError(t, sb.Close())
+		}
+		assert.NoDirExists(t, dir)
+	}
+}
+
+func TestVolumeMistakes(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]Option{
+		"nothing": WithVolume(rootfs.Volume{}, "/data"), "both": WithVolume(rootfs.Volume{Name: "a", Dir: "/b"}, "/data"),
+		"dots": WithVolume(rootfs.NamedVolume("../x"), "/data"), "slash": WithVolume(rootfs.NamedVolume("a/b"), "/data"),
+		"dot": WithVolume(rootfs.NamedVolume("."), "/data"), "optional": WithVolume(rootfs.NamedVolume("a"), "/data", Optional),
+		"proc": WithVolume(rootfs.NamedVolume("a"), "/proc/x"), "create optional": WithBind("/a", "/b", Optional, Create),
+	} {
+		_, err := New(o)
+		assert.ErrorIs(t, err, ErrInvalid, name)
+	}
+}
