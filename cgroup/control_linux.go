@@ -10,7 +10,7 @@ func (m *Manager) Freeze(deadline time.Time) error {
 		return err
 	}
 	defer m.unlock()
-	return m.ps.freeze(true, deadline)
+	return m.told(m.ps.freeze(true, deadline))
 }
 
 // Thaw lets the processes go on.
@@ -19,7 +19,13 @@ func (m *Manager) Thaw(deadline time.Time) error {
 		return err
 	}
 	defer m.unlock()
-	return m.ps.freeze(false, deadline)
+	return m.told(m.ps.freeze(false, deadline))
+}
+
+// told has who watches the sandbox see what has just been done to it.
+func (m *Manager) told(err error) error {
+	m.audience.tell()
+	return err
 }
 
 // Frozen reports whether all processes of the sandbox stand still because of
@@ -58,7 +64,7 @@ func (m *Manager) Kill(deadline time.Time) error {
 	if err := k.run(deadline); err != nil {
 		return err
 	}
-	return m.afterKill()
+	return m.told(m.afterKill())
 }
 
 // holdV1 freezes and thaws all of the sandbox for a round of kills.

@@ -28,12 +28,26 @@ type Leaf struct {
 	base    aboveCounts
 	last    tally // under m.lm
 	removed int   // directories which a Delete that failed later had removed already
+
+	audience audience
 }
 
 // NewLeaf makes the group of one command, with limits of its own if l has any;
 // those of the sandbox hold in any case. If any step fails, everything made is
 // removed again.
 func (m *Manager) NewLeaf(name string, l Limits) (*Leaf, error) {
+	leaf, err := m.newLeaf(name, l)
+	if err != nil {
+		return nil, err
+	}
+	if err := leaf.watched(); err != nil {
+		_ = leaf.Delete()
+		return nil, err
+	}
+	return leaf, nil
+}
+
+func (m *Manager) newLeaf(name string, l Limits) (*Leaf, error) {
 	if err := m.lock(); err != nil {
 		return nil, err
 	}
@@ -157,6 +171,7 @@ func (l *Leaf) stats(now bool) (Stats, error) {
 	l.m.lm.Lock()
 	l.last = tally{s.Memory.OOMKills, s.Pids.LimitHits}
 	l.m.lm.Unlock()
+	l.audience.tell()
 	// The kernel counts a charge into the leaf's peak on its way up to the
 	// limit of the sandbox that refuses it.
 	most := l.m.Limits()
@@ -207,7 +222,11 @@ func (l *Leaf) Kill(deadline time.Time) error {
 		k.release = f.letOut
 		k.hold, k.unhold = l.m.holdV1(f)
 	}
-	return k.run(deadline)
+	if err := k.run(deadline); err != nil {
+		return err
+	}
+	l.audience.tell()
+	return nil
 }
 
 // letOut moves processes from a frozen v1 group to the one above, which lets
@@ -249,11 +268,13 @@ func (l *Leaf) remove() error {
 	}
 	defer l.m.unlock()
 	wait := newBackoff(soon())
+	ran := l.audience.lastLook(l.ps, wait)
 	for ; l.removed < len(l.ps); l.removed++ {
 		p := &l.ps[l.removed]
 		if err := removeTree(p.fd, strings.TrimSuffix(p.prefix, "/"), wait); err != nil {
 			return p.busy(err)
 		}
 	}
+	l.audience.removed(ran)
 	return nil
 }

@@ -36,6 +36,8 @@ type Manager struct {
 	lm     sync.Mutex
 	leaves map[string]*Leaf
 	gone   tally // of leaves deleted
+
+	audience audience
 }
 
 // tally has what must be added up over leaves.
@@ -144,6 +146,7 @@ func (m *Manager) Stats() (Stats, error) {
 	if err := m.ps.current(&s); err != nil {
 		return s, err
 	}
+	m.audience.tell()
 	if !m.localOOM && !m.localPids {
 		return s, nil
 	}
@@ -235,6 +238,7 @@ func (m *Manager) Delete() error {
 		return nil
 	}
 	wait := newBackoff(soon())
+	ran := m.audience.lastLook(m.ps, wait)
 	for i := len(m.dirs) - 1; i >= 0; i-- {
 		if err := removeTree(unix.AT_FDCWD, m.dirs[i].Path, wait); err != nil {
 			return m.ps[i].busy(err)
@@ -244,6 +248,7 @@ func (m *Manager) Delete() error {
 	closeAll(m.fds)
 	closeAll(m.tasks)
 	m.above.close()
+	m.audience.removed(ran)
 	return nil
 }
 

@@ -2,7 +2,10 @@
 
 package cgroup
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Control groups are Linux's. Elsewhere everything answers ErrUnsupported.
 
@@ -21,6 +24,9 @@ type Owner struct{}
 
 // Reader reads the accounts of a group.
 type Reader struct{}
+
+// Events is a subscription to what happens to a group.
+type Events struct{}
 
 // Detect reads which hierarchies this process sees.
 func Detect() (*Host, error) { return nil, notHere("Detect") }
@@ -94,3 +100,14 @@ func (r *Reader) Procs() ([]int, error)    { return nil, notHere("Procs") }
 func (r *Reader) Populated() (bool, error) { return false, notHere("Populated") }
 func (r *Reader) Frozen() (bool, error)    { return false, notHere("Frozen") }
 func (r *Reader) Close() error             { return notHere("Close") }
+
+func (m *Manager) Events(context.Context, EventOptions) (*Events, error) {
+	return nil, notHere("Events")
+}
+
+func (l *Leaf) Events(context.Context, EventOptions) (*Events, error) { return nil, notHere("Events") }
+func (e *Events) Kinds() EventKind                                    { return 0 }
+func (e *Events) Ready() <-chan struct{}                              { return nil }
+func (e *Events) Take() []Event                                       { return nil }
+func (e *Events) Close()                                              {}
+func (e *Events) pop() (Event, bool)                                  { return Event{}, false }
