@@ -24,6 +24,9 @@ var line = regexp.MustCompile(`(?m)^\s+SYS_(\w+)\s+= (\d+)$`)
 // libseccomp gives to calls which share a number with another.
 var armPrivate = []string{"breakpoint", "cacheflush", "usr26", "usr32", "set_tls", "get_tls", "sync_file_range2"}
 
+// constants are in the files beside the calls: of 32-bit ARM, and where a block of numbers begins.
+var constants = []string{"syscall_mask", "oabi_syscall_base", "arch_specific_syscall"}
+
 func main() {
 	log.SetFlags(0)
 	dir, version := module()
@@ -71,7 +74,7 @@ func read(file string) map[string]int {
 	table := map[string]int{}
 	for _, m := range line.FindAllSubmatch(text, -1) {
 		name := strings.ToLower(string(m[1]))
-		if name == "syscall_mask" || name == "oabi_syscall_base" { // 32-bit ARM constants, no calls
+		if slices.Contains(constants, name) {
 			continue
 		}
 		number, err := strconv.Atoi(string(m[2]))
