@@ -16,6 +16,7 @@ import (
 func TestSpecClone(t *testing.T) {
 	s, err := newSpec(everyOption())
 	require.NoError(t, err)
+	s.layers = []string{"/srv/layer"} // which does not go with the WithRootfs that is among them
 	c := s.clone()
 	require.Equal(t, s, c)
 

@@ -109,3 +109,21 @@ func TestVolumeMistakes(t *testing.T) {
 		assert.ErrorIs(t, err, ErrInvalid, name)
 	}
 }
+
+// Cases 19 to 21: what a job leaves in a volume, a tree deeper than any path and names with newlines in directories that nobody may enter, is
+// removed with it, and nothing that a link in it leads to.
+func TestCase21VolumeWithDeepTreeIsRemoved(t *testing.T) {
+	t.Parallel()
+	needsTool(t, "/usr/bin/perl")
+	v, outside := volumeIn(t, "deep"), t.TempDir()
+	precious := filepath.Join(outside, "precious")
+	require.NoError(t, os.WriteFile(precious, nil, 0o600))
+	sb := standing(t, WithVolume(v, "/data"))
+	sh(t, sb, `perl -e 'chdir "/data"; symlink("`+outside+`", "link\n") or die; mkdir "odd\n\377" or die; for (1..10000) { mkdir "x" or die $!; chdir "x" or die $! } chmod 0, "."'`)
+	sh(t, sb, "mkdir -p /data/shut/in; chmod 0 /data/shut")
+	require.NoError(t, sb.Close())
+	require.DirExists(t, filepath.Join(v.Path(), "x", "x"), "the control: it is there")
+	require.NoError(t, v.Remove())
+	assert.NoDirExists(t, v.Path())
+	assert.FileExists(t, precious)
+}
