@@ -118,8 +118,12 @@ func TestCase21VolumeWithDeepTreeIsRemoved(t *testing.T) {
 	v, outside := volumeIn(t, "deep"), t.TempDir()
 	precious := filepath.Join(outside, "precious")
 	require.NoError(t, os.WriteFile(precious, nil, 0o600))
+	depth := "10000"
+	if os.Geteuid() != 0 {
+		depth = "3000" // opening up what is shut takes an ordinary user time by the square of it
+	}
 	sb := standing(t, WithVolume(v, "/data"))
-	sh(t, sb, `perl -e 'chdir "/data"; symlink("`+outside+`", "link\n") or die; mkdir "odd\n\377" or die; for (1..10000) { mkdir "x" or die $!; chdir "x" or die $! } chmod 0, "."'`)
+	sh(t, sb, `perl -e 'chdir "/data"; symlink("`+outside+`", "link\n") or die; mkdir "odd\n\377" or die; for (1..`+depth+`) { mkdir "x" or die $!; chdir "x" or die $! } chmod 0, "."'`)
 	sh(t, sb, "mkdir -p /data/shut/in; chmod 0 /data/shut")
 	require.NoError(t, sb.Close())
 	require.DirExists(t, filepath.Join(v.Path(), "x", "x"), "the control: it is there")
