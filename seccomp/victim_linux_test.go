@@ -30,6 +30,8 @@ func victimPolicies() map[string]Policy {
 	marked.Unknown = Errno(unix.ENOTNAM)
 	return map[string]Policy{
 		"default": Default(),
+		"build":   Build(),
+		"network": Network(),
 		"kill":    Default().WithDenied(KillProcess),
 		"trap":    Default().WithDenied(Trap),
 		"marked":  marked, // tells the filter's answer to unknown numbers from the kernel's own
