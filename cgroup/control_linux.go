@@ -57,8 +57,8 @@ func (m *Manager) Kill(deadline time.Time) error {
 	defer m.unlock()
 	k := killer{ps: m.ps}
 	if f := m.ps.of(FreezerController); f != nil && f.Version == 1 {
-		k.frozen = f.stuck
-		k.release = func(map[int]struct{}) { _ = f.write("freezer.state", "THAWED") }
+		k.frozen = f.stuckBelow
+		k.release = func(map[int]struct{}) { thawTree(f.fd, f.dirName()) }
 		k.hold, k.unhold = m.holdV1(f)
 	}
 	if err := k.run(deadline); err != nil {
@@ -69,8 +69,7 @@ func (m *Manager) Kill(deadline time.Time) error {
 
 // holdV1 freezes and thaws all of the sandbox for a round of kills.
 func (m *Manager) holdV1(f *place) (hold, unhold func()) {
-	const moment = 100 * time.Millisecond // whoever does not stop by then is killed running
-	hold = func() { _ = places{*f}.freeze(true, time.Now().Add(moment)) }
+	hold = func() { _ = places{*f}.freeze(true, time.Now().Add(holdWait)) }
 	return hold, func() { _ = f.write("freezer.state", "THAWED") }
 }
 

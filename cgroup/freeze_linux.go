@@ -2,7 +2,10 @@ package cgroup
 
 import (
 	"bytes"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // freeze stops or continues a group and waits until the kernel says so.
@@ -50,10 +53,31 @@ func (p *place) isFrozen() (bool, error) {
 	return is, err
 }
 
-// stuck reports whether a v1 freezer holds, or is about to hold, the
-// processes of p.
-func (p *place) stuck() bool {
+// stuckBelow reports whether a v1 freezer holds, or is about to hold, processes
+// of p or of a group below: a job to which the group was handed may have frozen
+// some of its own, and SIGKILL does not reach those.
+func (p *place) stuckBelow() bool { return stuck(p.fd, p.dirName()) }
+
+func stuck(dirfd int, name string) bool {
+	fd, subs, err := openSubdirs(dirfd, name)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
 	var is bool
-	err := p.read("freezer.state", func(b []byte) { is = len(b) > 0 && !bytes.HasPrefix(b, []byte("THAWED")) })
-	return err == nil && is
+	err = withFile(fd, "freezer.state", func(b []byte) { is = len(b) > 0 && !bytes.HasPrefix(b, []byte("THAWED")) })
+	return err == nil && is || slices.ContainsFunc(subs, func(s string) bool { return stuck(fd, s) })
+}
+
+// thawTree thaws a v1 freezer group and all below.
+func thawTree(dirfd int, name string) {
+	fd, subs, err := openSubdirs(dirfd, name)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	_ = writeAt(fd, "freezer.state", "THAWED")
+	for _, s := range subs {
+		thawTree(fd, s)
+	}
 }

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -31,6 +32,9 @@ type killer struct {
 	// hold and unhold stop everything for one round of kills, where forking
 	// cannot be forbidden.
 	hold, unhold func()
+	// threaded are groups of v2 that cgroup.kill refuses (cgroup-v2.rst): their
+	// processes are killed one by one, standing still meanwhile.
+	threaded places
 }
 
 // run returns when the group is empty, or with ETIMEDOUT.
@@ -76,7 +80,11 @@ func (k *killer) atOnce() (bool, error) {
 			}
 			continue
 		}
-		if err := p.write("cgroup.kill", "1"); err != nil {
+		switch err := p.write("cgroup.kill", "1"); {
+		case errors.Is(err, unix.EOPNOTSUPP):
+			all = false
+			k.threaded = append(k.threaded, *p)
+		case err != nil:
 			return false, err
 		}
 	}
@@ -92,9 +100,15 @@ func (p *place) noForks() error {
 
 // round sends SIGKILL to every member once.
 func (k *killer) round(some members) error {
-	if k.ps.of(PidsController) == nil && k.hold != nil {
+	mayFork := k.ps.of(PidsController) == nil && k.hold != nil
+	if mayFork {
 		k.hold()
 		defer k.unhold()
+	}
+	for i := range k.threaded {
+		defer k.threaded[i].standStill()()
+	}
+	if mayFork || len(k.threaded) > 0 {
 		var err error
 		if some, err = k.ps.members(); err != nil { // what was forked before it stood still
 			return err
@@ -108,6 +122,21 @@ func (k *killer) round(some members) error {
 	}
 	return nil
 }
+
+// standStill freezes a group of v2 for a round of kills, which frozen processes
+// do not outlive there, and returns what lets it go.
+func (p *place) standStill() (release func()) {
+	for wait := newBackoff(time.Now().Add(holdWait)); p.write("cgroup.freeze", "1") == nil; {
+		if is, err := p.isFrozen(); is || err != nil || !wait.wait() {
+			break
+		}
+	}
+	return func() { _ = p.write("cgroup.freeze", "0") }
+}
+
+// holdWait is for how long a round of kills waits until all stand still: whoever
+// does not by then is killed running.
+const holdWait = 100 * time.Millisecond
 
 // signal kills by pidfd. A pid from the list may belong to somebody else by
 // the time of the kill; so the descriptors are opened first, the list is read

@@ -218,7 +218,7 @@ func (l *Leaf) Kill(deadline time.Time) error {
 	defer l.unlock()
 	k := killer{ps: l.ps}
 	if f := l.m.ps.of(FreezerController); f != nil && f.Version == 1 {
-		k.frozen = f.stuck
+		k.frozen = f.stuckBelow
 		k.release = f.letOut
 		k.hold, k.unhold = l.m.holdV1(f)
 	}

@@ -196,6 +196,15 @@ func parseStartTime(b []byte) (uint64, bool) {
 	return parseUint(f[19])
 }
 
+// parseTgid returns the process of a thread from /proc/TID/status, where the
+// kernel escapes line ends in the name before it.
+func parseTgid(b []byte) (int, bool) {
+	_, b, ok := bytes.Cut(b, []byte("\nTgid:"))
+	b, _, whole := bytes.Cut(b, []byte("\n"))
+	v, number := parseUint(bytes.TrimSpace(b))
+	return int(v), ok && whole && number && v > 0 && v <= 1<<31-1
+}
+
 const ownerPrefix = "belljar-"
 
 // parseOwner undoes OwnerName.

@@ -124,6 +124,16 @@ func TestParseStartTime(t *testing.T) {
 	}
 }
 
+func TestParseTgid(t *testing.T) {
+	v, ok := parseTgid([]byte("Name:\tx\\nTgid:\t7\nUmask:\t0022\nTgid:\t42\nNgid:\t0\n"))
+	assert.True(t, ok)
+	assert.Equal(t, 42, v)
+	for _, s := range []string{"", "\nTgid:", "\nTgid:\t1", "\nTgid:\t0\n", "\nTgid:\tx\n", "\nTgid:\t99999999999\n"} {
+		_, ok := parseTgid([]byte(s))
+		assert.False(t, ok, s)
+	}
+}
+
 // No text may crash a parser or yield a negative figure.
 func FuzzParseAccounts(f *testing.F) {
 	for _, s := range []string{cpuStatV2, memoryStatV2, memoryStatV1, memoryEvents, ioStat, blkioBytes, pressure, "1\n0\n22\n", "max\n", "user 3\nsystem 4\n"} {
@@ -161,6 +171,7 @@ func FuzzParseAccounts(f *testing.F) {
 			}
 		}
 		parseStartTime(b)
+		parseTgid(b)
 		parseOwner(string(b))
 		parseV2Controllers(string(b))
 		parseV1Controllers(string(b))

@@ -218,6 +218,18 @@ func (m *members) add(b []byte) {
 	}
 }
 
+// addThreads adds the processes to which threads belong.
+func (m *members) addThreads(b []byte) {
+	tids, foreign := parsePids(b)
+	m.foreign += foreign
+	for _, tid := range tids {
+		s, err := readString(unix.AT_FDCWD, "/proc/"+itoa(tid)+"/status")
+		if pid, ok := parseTgid([]byte(s)); err == nil && ok {
+			m.add([]byte(itoa(pid)))
+		}
+	}
+}
+
 // addTree adds the processes of a group and of all below it. A group that
 // vanishes meanwhile has no members.
 func (m *members) addTree(dirfd int, name string) error {
@@ -230,8 +242,10 @@ func (m *members) addTree(dirfd int, name string) error {
 	}
 	defer unix.Close(fd)
 	err = withList(fd, "cgroup.procs", m.add)
-	// A threaded group's list lives in its domain above.
-	if err != nil && !gone(err) && err != unix.EOPNOTSUPP {
+	if err == unix.EOPNOTSUPP { // the list of a threaded group is in its domain above, which may be out of sight
+		err = withList(fd, "cgroup.threads", m.addThreads)
+	}
+	if err != nil && !gone(err) {
 		return err
 	}
 	for _, s := range subs {

@@ -150,7 +150,7 @@ func sweepOne(base Parent, name string) (bool, error) {
 	}
 	k := killer{ps: ps}
 	if f := ps.of(FreezerController); f != nil && f.Version == 1 {
-		k.frozen = func() bool { return true } // groups below may be
+		k.frozen = f.stuckBelow
 		k.release = func(map[int]struct{}) { thawTree(f.fd, ".") }
 	}
 	// Somebody else may be removing it as well: what is gone is fine.
@@ -164,17 +164,4 @@ func sweepOne(base Parent, name string) (bool, error) {
 		}
 	}
 	return len(ps) > 0, nil
-}
-
-// thawTree thaws a v1 freezer group and all below.
-func thawTree(dirfd int, name string) {
-	fd, subs, err := openSubdirs(dirfd, name)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	_ = writeAt(fd, "freezer.state", "THAWED")
-	for _, s := range subs {
-		thawTree(fd, s)
-	}
 }

@@ -117,3 +117,28 @@ func TestParseOwner(t *testing.T) {
 		assert.False(t, ok, bad)
 	}
 }
+
+// Below a parent that was named Sweep does not look, SweepAt does.
+func TestSweepAt(t *testing.T) {
+	_, name, dirs := nameable(t, MemoryController|PidsController)
+	dead := fmt.Sprintf("belljar-%d-1-2", deadPid(t))
+	for _, d := range dirs {
+		require.NoError(t, os.MkdirAll(d+"/"+dead+"/sb/cmd", 0o755))
+	}
+	removed, err := Sweep()
+	require.NoError(t, err)
+	assert.NotContains(t, removed, dead)
+	removed, err = SweepAt(name)
+	require.NoError(t, err)
+	assert.Equal(t, []string{dead}, removed)
+	for _, d := range dirs {
+		assert.NoDirExists(t, d+"/"+dead)
+	}
+	removed, err = SweepAt(name)
+	require.NoError(t, err)
+	assert.Empty(t, removed)
+	_, err = SweepAt(name + "/missing")
+	requireParentError(t, err, name+"/missing", unix.ENOENT, "does not exist", "mkdir ")
+	_, err = SweepAt("/a/../b")
+	require.ErrorIs(t, err, ErrInvalid)
+}

@@ -26,8 +26,9 @@ func Explain(err error) string {
 		special = r.Remedy()
 	}
 	at := locate(err)
+	named := special != "" && at.namesParent()
 	for _, r := range remedies {
-		if r.fits(at, err) {
+		if r.fits(at, err) && !(named && r.host) {
 			return strings.TrimSpace(sentence(special) + " " + r.text)
 		}
 	}
@@ -58,12 +59,18 @@ func locate(err error) place {
 	}
 }
 
+// namesParent says that the error is about a group which a caller named: the error has a remedy for that very group.
+func (at place) namesParent() bool {
+	return strings.Contains(at.steps, "cgroup parent ") || strings.Contains(at.steps, " controller ")
+}
+
 // remedy is what to do about one kind of error.
 type remedy struct {
 	steps  []string        // one of them is part of a stage or call,
 	paths  []string        // or one of them of an object; both none: any
 	errnos []syscall.Errno // the error is one of them; none: any
 	is     error           // and this; nil: any
+	host   bool            // speaks of the host program's own group and of what the host has: wrong of a group that a caller named
 	text   string
 }
 
@@ -128,6 +135,7 @@ var remedies = []remedy{
 		steps:  []string{"cgroup"},
 		paths:  []string{"/sys/fs/cgroup"},
 		errnos: []syscall.Errno{syscall.EBUSY},
+		host:   true,
 		text: "Version 2 lets a cgroup have processes or controllers for its children, not both. Run the program in a cgroup of its own: " +
 			"systemd-run --user --scope -p Delegate=yes PROGRAM, or Delegate=yes in its unit.",
 	},
@@ -151,6 +159,7 @@ var remedies = []remedy{
 		steps: []string{"cgroup"},
 		paths: []string{"/sys/fs/cgroup"},
 		is:    ErrUnsupported,
+		host:  true,
 		text: "This host has no such cgroup controller. On the kernel's command line cgroup_disable=memory takes it away, and cgroup_enable=memory gives it back (Raspberry Pi). " +
 			"In a nested cgroup it has to be in cgroup.subtree_control of the one above.",
 	},

@@ -48,6 +48,7 @@ func TestExplain(t *testing.T) {
 		{&Error{"root", "open", "/x", syscall.EMFILE}, "LimitNOFILE"},
 		// The place may be an error further in, and it is the errno's own place that counts.
 		{fmt.Errorf("new: %w", &Error{"new", "", "", &Error{"cgroup", "mkdir", "/x", syscall.EPERM}}), "Delegate=yes"},
+		{&Error{"cgroup", "parent", "/x", hinted{ErrUnsupported}}, "Do this."},
 	} {
 		got := Explain(c.err)
 		if c.want == "" {
@@ -56,4 +57,21 @@ func TestExplain(t *testing.T) {
 			assert.Contains(t, got, c.want, "%v", c.err)
 		}
 	}
+}
+
+// hinted is an error with a remedy of its own.
+type hinted struct{ error }
+
+func (hinted) Remedy() string  { return "do this" }
+func (h hinted) Unwrap() error { return h.error }
+
+// What is true of the host and of its own group is not said of a group that a caller named.
+func TestExplainNamedParent(t *testing.T) {
+	for _, errno := range []error{ErrUnsupported, syscall.EBUSY} {
+		for _, op := range []string{"parent", "memory controller"} {
+			assert.Equal(t, "Do this.", Explain(&Error{"cgroup", op, "/sys/fs/cgroup/x", hinted{errno}}))
+		}
+		assert.Greater(t, len(Explain(&Error{"cgroup", "mkdir", "/sys/fs/cgroup/x", hinted{errno}})), len("Do this. "), "control")
+	}
+	assert.Contains(t, Explain(&Error{"cgroup", "parent", "/sys/fs/cgroup/x", hinted{syscall.EROFS}}), "Do this. The cgroup file system is mounted read-only", "more is known")
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -119,6 +120,7 @@ func TestCgroupParentRefused(t *testing.T) {
 	}
 	_, err := New(WithCgroupParent(name+"/missing"), WithMemory("64m"))
 	assert.Contains(t, Explain(err), "Mkdir /", "the remedy for this very group")
+	assert.NotContains(t, Explain(err), "no such cgroup controller")
 	if len(dirs) == 1 {
 		// A controller switched off: on v2 the error says where, and what can be had without it is.
 		inner := dirs[0] + "/inner"
@@ -132,4 +134,27 @@ func TestCgroupParentRefused(t *testing.T) {
 		assert.Equal(t, "WithPids", sb.Report().GivenUp[0].Option)
 		require.NoError(t, sb.Close())
 	}
+}
+
+// Sweep looks below the parents it is told of, too, and says what is wrong with one.
+func TestSweepParents(t *testing.T) {
+	name, dirs := namedGroup(t, "-sweep")
+	sb := standing(t, WithCgroupParent(name), WithMemory("64m"), WithPids(20))
+	dead := exec.Command("true")
+	require.NoError(t, dead.Run())
+	left := "belljar-" + strconv.Itoa(dead.Process.Pid) + "-1"
+	for _, d := range dirs {
+		require.NoError(t, os.MkdirAll(d+"/"+left+"-3/sandbox-1/cmd", 0o755))
+	}
+	removed, err := Sweep(name)
+	require.NoError(t, err)
+	assert.Contains(t, removed, left+"-3")
+	for _, d := range dirs {
+		assert.NoDirExists(t, d+"/"+left+"-3")
+	}
+	assert.Equal(t, "alive", sh(t, sb, "echo alive"), "control: what is in use stays")
+	_, err = Sweep(name+"/missing", "relative")
+	require.ErrorIs(t, err, unix.ENOENT)
+	assert.Contains(t, err.Error(), "relative")
+	assert.Contains(t, err.Error(), "mkdir ")
 }
