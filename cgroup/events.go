@@ -100,6 +100,8 @@ type EventOptions struct {
 	// Kinds are the events wanted; one that this host cannot tell of is an
 	// error. 0 stands for all that it can.
 	Kinds EventKind
+	// Optional leaves out such kinds instead, see [Events.Kinds].
+	Optional bool
 	// Pressure has the triggers for the kinds of pressure. Kinds without one
 	// have DefaultTrigger.
 	Pressure []PressureTrigger

@@ -1,9 +1,8 @@
 package cgroup
 
 import (
-	"os"
+	"encoding/binary"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,12 +10,15 @@ import (
 
 // hub waits for all watches of this process, with one epoll instance and one
 // goroutine. It is there while there are watches.
+//
+// The goroutine blocks in epoll_wait, so it has a thread. The runtime's poller
+// would not do: it would poll this instance from its own, whereby the
+// kernel polls what is in here, and a PSI trigger forgets its event when it is polled
+// (psi_trigger_poll in kernel/sched/psi.c), before anybody has been told of it.
 type hub struct {
-	file *os.File // the epoll instance, known to the runtime's poller
-	raw  syscall.RawConn
+	ep, wake int // wake is an eventfd that ends the wait
 
 	mu      sync.Mutex
-	ep      int
 	next    uint64
 	sources map[uint64]*source
 	watches map[*watch]struct{}
@@ -36,14 +38,15 @@ func newHub() (*hub, error) {
 	if err != nil {
 		return nil, &Error{Op: "epoll_create", Path: "events", Err: err}
 	}
-	if err := unix.SetNonblock(ep, true); err != nil {
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
 		unix.Close(ep)
-		return nil, &Error{Op: "fcntl", Path: "events", Err: err}
+		return nil, &Error{Op: "eventfd", Path: "events", Err: err}
 	}
-	h := &hub{ep: ep, sources: make(map[uint64]*source), watches: make(map[*watch]struct{}), file: os.NewFile(uintptr(ep), "cgroup events")}
-	if h.raw, err = h.file.SyscallConn(); err != nil {
-		h.file.Close()
-		return nil, err
+	h := &hub{ep: ep, wake: wake, sources: make(map[uint64]*source), watches: make(map[*watch]struct{})}
+	if err := h.control(unix.EPOLL_CTL_ADD, &source{fd: wake, events: unix.EPOLLIN}); err != nil {
+		closeAll([]int{ep, wake})
+		return nil, &Error{Op: "epoll_ctl", Path: "events", Err: err}
 	}
 	go h.wait()
 	return h, nil
@@ -125,26 +128,27 @@ func (h *hub) remove(w *watch) {
 	if h.round != nil {
 		h.round.Stop()
 	}
-	h.file.Close()
+	one := binary.NativeEndian.AppendUint64(nil, 1)
+	_, _ = unix.Write(h.wake, one)
 	theHub.hub = nil
 }
 
-// wait hands out the kernel's signals until the hub is closed.
+// wait hands out the kernel's signals until the hub is woken for its end, and gives its descriptors back.
 func (h *hub) wait() {
+	defer closeAll([]int{h.ep, h.wake})
 	var list [64]unix.EpollEvent
 	for {
-		n := 0
-		err := h.raw.Read(func(fd uintptr) bool {
-			var err error
-			n, err = unix.EpollWait(int(fd), list[:], 0)
-			return n > 0 || err != nil && err != unix.EINTR
-		})
-		if err != nil {
+		n, err := unix.EpollWait(h.ep, list[:], -1)
+		if err != nil && err != unix.EINTR {
 			return
 		}
 		for _, ev := range list[:max(n, 0)] {
+			token := uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32
+			if token == 0 {
+				return
+			}
 			h.mu.Lock()
-			s := h.sources[uint64(uint32(ev.Fd))|uint64(uint32(ev.Pad))<<32]
+			s := h.sources[token]
 			h.mu.Unlock()
 			if s != nil {
 				s.fired(ev.Events)

@@ -66,8 +66,8 @@ func newWatch(e *Events, leaf string, ps places) *watch {
 
 // open begins to watch. What has been counted before is told only in a group that is new.
 func (w *watch) open(kinds EventKind, isNew bool) error {
-	all := kinds == 0
-	if all {
+	all := kinds == 0 || w.e.opts.Optional
+	if kinds == 0 {
 		kinds = AllEvents
 	}
 	w.mu.Lock()
