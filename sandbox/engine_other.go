@@ -45,9 +45,12 @@ func prepare() error                    { return errNotHere }
 func newEngine(*spec) (*engine, error)  { return nil, errNotHere }
 func resize(*os.File, WindowSize) error { return errNotHere }
 
-func (*engine) text() string          { return "" }
-func (*engine) close() error          { return errNotHere }
-func (*engine) freeze(bool) error     { return errNotHere }
+func (*engine) text() string      { return "" }
+func (*engine) close() error      { return errNotHere }
+func (*engine) freeze(bool) error { return errNotHere }
+func (*engine) watchEvents(func(Event)) (stop func(), missing string, err error) {
+	return nil, "", errNotHere
+}
 func (*engine) stats() (Stats, error) { return Stats{}, errNotHere }
 func (*engine) start(context.Context, *commandSpec, []*os.File) (*process, error) {
 	return nil, errNotHere

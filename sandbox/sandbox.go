@@ -15,12 +15,14 @@ import (
 type Sandbox struct {
 	spec *spec
 
-	cycle  sync.Mutex // held while the sandbox is brought down or made anew
-	mu     sync.Mutex
-	engine *engine
-	state  State
-	done   chan struct{}  // closed when the state becomes Exited
-	live   sync.WaitGroup // commands between Start and the end of Wait's work
+	cycle     sync.Mutex // held while the sandbox is brought down or made anew
+	mu        sync.Mutex
+	engine    *engine
+	state     State
+	done      chan struct{} // closed when the state becomes Exited
+	pausing   sync.Mutex    // held while the sandbox is frozen or let go
+	listeners map[*eventQueue]struct{}
+	live      sync.WaitGroup // commands between Start and the end of Wait's work
 }
 
 // Prepare starts the zygote now, the process that sets sandboxes up; otherwise the first New does. Afterwards the
@@ -125,6 +127,9 @@ func (sb *Sandbox) Pause() error { return sb.freeze("pause", true, Paused) }
 func (sb *Sandbox) Resume() error { return sb.freeze("resume", false, Running) }
 
 func (sb *Sandbox) freeze(op string, frozen bool, to State) error {
+	// One after the other, so that the state is what was done last.
+	sb.pausing.Lock()
+	defer sb.pausing.Unlock()
 	e, err := sb.standing(op)
 	if err != nil {
 		return err
@@ -134,8 +139,9 @@ func (sb *Sandbox) freeze(op string, frozen bool, to State) error {
 	}
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
-	if sb.engine == e && (sb.state == Running || sb.state == Paused) {
+	if sb.engine == e && sb.state != to && (sb.state == Running || sb.state == Paused) {
 		sb.state = to
+		sb.tellState(to)
 	}
 	return nil
 }
@@ -152,6 +158,7 @@ func (sb *Sandbox) Restart(ctx context.Context) error {
 	}
 	old := sb.engine
 	sb.state = Restarting
+	sb.tellState(Restarting)
 	sb.mu.Unlock()
 
 	err := old.close()
@@ -162,14 +169,19 @@ func (sb *Sandbox) Restart(ctx context.Context) error {
 	if err == nil {
 		e, err = newEngine(sb.spec.clone())
 	}
-	sb.mu.Lock()
-	defer sb.mu.Unlock()
 	if err != nil {
+		sb.mu.Lock()
 		sb.state = Exited
+		sb.mu.Unlock()
+		sb.endEvents()
 		close(sb.done)
 		return err
 	}
+	sb.attachAll(e)
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
 	sb.engine, sb.state = e, Running
+	sb.tellState(Running)
 	go sb.watch(e)
 	return nil
 }
@@ -217,6 +229,7 @@ func (sb *Sandbox) end() error {
 	e := sb.engine
 	sb.mu.Unlock()
 	err := e.close()
+	sb.endEvents()
 	close(sb.done)
 	return err
 }

@@ -30,8 +30,9 @@ type zygoteClient struct {
 	facts   *hostFacts                    // never changed, only replaced
 	waiting map[uint64]chan *wire.Message // replies
 	exits   map[uint64]chan *wire.Exit
-	ends    map[uint64]chan struct{} // closed when a sandbox's PID 1 is gone
-	early   map[uint64]bool          // sandboxes that ended before anybody watched them
+	told    map[uint64]func([]wire.Event) // who watches events; must not block
+	ends    map[uint64]chan struct{}      // closed when a sandbox's PID 1 is gone
+	early   map[uint64]bool               // sandboxes that ended before anybody watched them
 	gone    bool
 	why     error
 }
@@ -123,7 +124,7 @@ func startZygote() (_ *zygoteClient, err error) {
 	c := &zygoteClient{
 		facts: gatherFacts(),
 		conn:  conn, pid: proc.PID, stderr: stderr, dead: make(chan struct{}),
-		waiting: map[uint64]chan *wire.Message{}, exits: map[uint64]chan *wire.Exit{}, ends: map[uint64]chan struct{}{}, early: map[uint64]bool{},
+		waiting: map[uint64]chan *wire.Message{}, exits: map[uint64]chan *wire.Exit{}, told: map[uint64]func([]wire.Event){}, ends: map[uint64]chan struct{}{}, early: map[uint64]bool{},
 	}
 	hello, err := conn.Receive()
 	if err != nil || hello.Kind != wire.Ready {
@@ -218,6 +219,11 @@ func (c *zygoteClient) deliver(m *wire.Message) {
 			delete(c.exits, m.ID)
 			ch <- &e
 		}
+	case wire.Happened:
+		var h wire.Happening
+		if told, ok := c.told[m.ID]; ok && m.Decode(&h) == nil {
+			told(h.Events)
+		}
 	case wire.BoxEnded:
 		var e wire.Ended
 		if m.Decode(&e) == nil {
@@ -302,7 +308,8 @@ type request struct {
 	body  any
 	plan  *plan.Plan
 	files []int
-	exit  chan *wire.Exit // where a Start's end is to be told
+	exit  chan *wire.Exit    // where a Start's end is to be told
+	told  func([]wire.Event) // who is told what a Watch sees
 }
 
 // tamper, if set, sees every request before it is sent, and the zygote's own plan. Tests make steps fail with it.
@@ -323,6 +330,9 @@ func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
 	c.waiting[id] = reply
 	if r.exit != nil {
 		c.exits[id] = r.exit
+	}
+	if r.told != nil {
+		c.told[id] = r.told
 	}
 	c.mu.Unlock()
 	var raw []byte
@@ -345,6 +355,7 @@ func (c *zygoteClient) forget(id uint64) {
 	defer c.mu.Unlock()
 	delete(c.waiting, id)
 	delete(c.exits, id)
+	delete(c.told, id)
 }
 
 // call sends a request and waits for its answer. The caller owns the descriptors that come with it.

@@ -22,6 +22,9 @@ const (
 	Reply                    // Answer
 	Exited                   // Exit, with the number of its Start
 	BoxEnded                 // Ended: PID 1 is gone without having been asked to
+	Watch                    // WatchRequest: from now on there are Happenings, with the number of this request
+	Unwatch                  // WatchRequest
+	Happened                 // Happening
 	Ready                    // Hello: the zygote's first word
 )
 
@@ -105,6 +108,26 @@ type FreezeRequest struct {
 	Frozen bool
 }
 
+// WatchRequest asks for the events of a sandbox's cgroup, or for no more of them.
+type WatchRequest struct {
+	Box   uint64
+	Kinds uint16 // cgroup.EventKind
+	Watch uint64 // number of the Watch that an Unwatch ends
+}
+
+// Happening is what happened since the last one.
+type Happening struct {
+	Events []Event
+}
+
+// Event is an event of a sandbox's cgroup.
+type Event struct {
+	Kind  uint16 // cgroup.EventKind
+	PID   int    // of the command; 0: the sandbox as a whole
+	Count uint64
+	Time  time.Time
+}
+
 // Answer is the reply to a request.
 type Answer struct {
 	Box   uint64        `json:",omitempty"`
@@ -119,6 +142,8 @@ type Answer struct {
 	Error *Error        `json:",omitempty"`
 	// IDBase is the first host id of the sandbox's range.
 	IDBase uint32 `json:",omitempty"`
+	// Kinds are the events which a Watch is told.
+	Kinds uint16 `json:",omitempty"`
 }
 
 // Time is how long a part of a request took.

@@ -35,12 +35,15 @@ type box struct {
 
 	// sweeping keeps commands from being started while everything in the PID namespace is killed.
 	sweeping sync.RWMutex
+	freezing sync.Mutex // held during Freeze and Thaw; not by a kill
 
 	mu       sync.Mutex
 	closing  bool
 	walks    map[*launch.Handle]bool // launches under way that are no commands
 	frozen   bool
 	commands map[uint64]*command
+	watchers []*watcher
+	pids     map[string]int // of commands, by their leaves
 	kept     []*cgroup.Leaf // of commands whose leftovers may stay
 	starting sync.WaitGroup // launches under way
 	running  sync.WaitGroup // commands not yet reported
@@ -308,6 +311,7 @@ func (b *box) release() error {
 	var err error
 	if b.group != nil {
 		err = b.group.Delete()
+		b.tellAll()
 		b.leave()
 	}
 	b.ids.release()
@@ -338,13 +342,32 @@ func (z *zygote) freeze(m *wire.Message) error {
 	if b.group == nil {
 		return errNoGroup
 	}
+	// One after the other, but a kill does not wait for them.
+	b.freezing.Lock()
+	defer b.freezing.Unlock()
+	if req.Frozen && !b.setFrozen(true) {
+		return errGone
+	}
+	if req.Frozen {
+		err = b.group.Freeze(soon())
+	} else {
+		err = b.group.Thaw(soon())
+	}
+	if b.isClosing() {
+		return errGone
+	}
+	if !req.Frozen && err == nil {
+		b.setFrozen(false)
+	}
+	return err
+}
+
+// setFrozen notes, before it is so, that processes may be frozen; false if the sandbox is being closed.
+func (b *box) setFrozen(is bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.frozen = req.Frozen
-	if req.Frozen {
-		return b.group.Freeze(soon())
-	}
-	return b.group.Thaw(soon())
+	b.frozen = is
+	return !b.closing
 }
 
 // stopwatch notes how long parts of a request take.

@@ -68,6 +68,7 @@ func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
 	if err != nil {
 		return nil, err
 	}
+	c.box.named(c.leaf, proc.PID)
 	if c.proc, err = newProcess(proc.PID, proc.PIDFD); err != nil {
 		_ = unix.Kill(proc.PID, unix.SIGKILL)
 		return nil, err
@@ -119,6 +120,8 @@ func (c *command) discard() {
 	if c.leaf != nil {
 		_ = c.leaf.Kill(time.Now().Add(time.Second))
 		_ = c.leaf.Delete()
+		c.box.tellAll()
+		c.box.unnamed(c.leaf)
 	}
 }
 

@@ -142,6 +142,11 @@ func (z *zygote) dispatch(m *wire.Message) (*wire.Answer, []int, error) {
 	case wire.Stats:
 		a, err := z.stats(m)
 		return a, nil, err
+	case wire.Watch:
+		a, err := z.watchEvents(m)
+		return a, nil, err
+	case wire.Unwatch:
+		return nil, nil, z.unwatchEvents(m)
 	case wire.CloseBox:
 		return nil, nil, z.closeBox(m)
 	default:

@@ -166,9 +166,13 @@ func (c *command) settle(exit *wire.Exit) {
 		c.box.mu.Lock()
 		c.box.kept = append(c.box.kept, c.leaf)
 		c.box.mu.Unlock()
+		c.box.tellAll()
 		return
 	}
 	_ = c.leaf.Delete()
+	// What happened to the command is told before how it ended.
+	c.box.tellAll()
+	c.box.unnamed(c.leaf)
 }
 
 // sweepProcesses ends the leftovers of a command that had no cgroup, by killing all of the PID namespace but PID 1. Other commands
