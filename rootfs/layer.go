@@ -65,7 +65,7 @@ func misplaced(before []Op, op Op) string {
 		return fmt.Sprintf("more than %d layers", MaxLayers)
 	}
 	for _, b := range before {
-		if b == (Base{Dir: layer.Dir}) || b == (Layer{Dir: layer.Dir}) {
+		if b == Base(layer) || b == layer {
 			return "given twice"
 		}
 	}

@@ -118,7 +118,7 @@ func (e *engine) compileFilter() error {
 	prog, err := policy.Compile()
 	if err == nil {
 		e.walls.filter = prog.Bytes()
-		e.kills = killsFor(policy)
+		e.kills = hasAction(policy, seccomp.KillProcess, seccomp.Trap)
 		return nil
 	}
 	if e.spec.mayGiveUp("WithSeccomp") {
@@ -140,11 +140,6 @@ func (e *engine) planLandlock(ops []rootfs.Op, src *sources) error {
 	}
 	e.walls.landlock = l
 	return err
-}
-
-func killsFor(p seccomp.Policy) bool {
-	kill := func(a seccomp.Action) bool { return a == seccomp.KillProcess || a == seccomp.Trap }
-	return kill(p.Default) || kill(p.Unknown) || slices.ContainsFunc(p.Rules, func(r seccomp.Rule) bool { return kill(r.Action) })
 }
 
 func (e *engine) giveUp(option string, why error) {

@@ -151,7 +151,8 @@ func dirFault(path string) string {
 	return ""
 }
 
-// WithSeccomp sets the system call filter. Without it it is seccomp.Default.
+// WithSeccomp sets the system call filter. Without it it is seccomp.Default. A policy with
+// the action seccomp.Notify is an error of New: nobody would answer.
 func WithSeccomp(policy seccomp.Policy) Option {
 	policy = policy.Clone()
 	o := option{label: "WithSeccomp", key: "WithSeccomp", value: policy, soft: true}
@@ -159,9 +160,19 @@ func WithSeccomp(policy seccomp.Policy) Option {
 		if err := policy.Validate(); err != nil {
 			return mistaken(o.label, "policy", err)
 		}
+		if hasAction(policy, seccomp.Notify) {
+			// Without a listener the kernel answers such a call with ENOSYS: a rule that does something else than it says.
+			return invalid(o.label, "notify", "asks a supervisor, which a sandbox does not have: use Errno or KillProcess")
+		}
 		p := policy.Clone()
 		s.policy = &p
 		return nil
 	}
 	return o
+}
+
+// hasAction tells whether a policy decides on any of the actions.
+func hasAction(p seccomp.Policy, actions ...seccomp.Action) bool {
+	is := func(a seccomp.Action) bool { return slices.Contains(actions, a) }
+	return is(p.Default) || is(p.Unknown) || slices.ContainsFunc(p.Rules, func(r seccomp.Rule) bool { return is(r.Action) })
 }
