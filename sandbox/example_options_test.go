@@ -1,7 +1,9 @@
 package sandbox_test
 
 import (
+	"context"
 	"fmt"
+	"log"
 
 	"github.com/belljar-go/belljar/sandbox"
 )
@@ -32,4 +34,14 @@ func ExampleResult_Err() {
 	// Output:
 	// exit status 2
 	// memory exceeded
+}
+
+// A root in two layers, with a layer in memory over them that takes what the job writes and goes with the sandbox.
+func ExampleWithScratch() {
+	res, err := sandbox.Run(context.Background(), []string{"/bin/build"},
+		sandbox.WithLayers("/srv/debian", "/srv/toolchain"), sandbox.WithScratch("512m"), sandbox.WithMemory("1g"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(res.Verdict)
 }

@@ -15,16 +15,17 @@ import (
 
 // hostFacts is what plans depend on. Golden tests fill it by hand, so plans need no host.
 type hostFacts struct {
-	uid, gid uint32
-	mapsAny  bool                 // may map any id: CAP_SETUID, CAP_SETGID and the right to write another's uid_map
-	mounts   bool                 // CAP_SYS_ADMIN in the initial mount namespace's owner: may idmap and clone trees of the host
-	idRange  bool                 // the ids from 2^30 on exist in our user namespace
-	ownRange namespace.IDMap      // where they do not: ids of ours that are not our root
-	subUIDs  namespace.SubIDRange // what /etc/subuid and newuidmap allow an ordinary user; Count 0: nothing
-	subGIDs  namespace.SubIDRange
-	mapLower bool // overlayfs takes idmapped layers (Linux 5.19)
-	lastCap  int
-	landlock int // version of Landlock's interface
+	uid, gid   uint32
+	mapsAny    bool                 // may map any id: CAP_SETUID, CAP_SETGID and the right to write another's uid_map
+	mounts     bool                 // CAP_SYS_ADMIN in the initial mount namespace's owner: may idmap and clone trees of the host
+	idRange    bool                 // the ids from 2^30 on exist in our user namespace
+	ownRange   namespace.IDMap      // where they do not: ids of ours that are not our root
+	subUIDs    namespace.SubIDRange // what /etc/subuid and newuidmap allow an ordinary user; Count 0: nothing
+	subGIDs    namespace.SubIDRange
+	mapLower   bool // overlayfs takes idmapped layers (Linux 5.19)
+	tmpfsAttrs bool // tmpfs keeps user.* attributes (Linux 6.6)
+	lastCap    int
+	landlock   int // version of Landlock's interface
 	// landlockErr is why there is no Landlock.
 	landlockErr error
 	root        rootfs.Facts
@@ -59,6 +60,7 @@ func gatherFacts() *hostFacts {
 	}
 	f.lastCap, f.mapLower = lastCap(), kernelAtLeast(5, 19)
 	f.landlock, f.landlockErr = landlockABI()
+	f.tmpfsAttrs = tmpfsKeepsAttrs()
 	for _, op := range rootfs.ProcOps() {
 		f.proc[op.Path()] = lookProc(op.Path())
 	}
@@ -172,4 +174,14 @@ func installed(helper string) bool {
 		}
 	}
 	return false
+}
+
+// tmpfsKeepsAttrs tries: a memfd is a file of a tmpfs.
+func tmpfsKeepsAttrs() bool {
+	fd, err := unix.MemfdCreate("belljar-probe", unix.MFD_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return unix.Fsetxattr(fd, "user.belljar", []byte("1"), 0) == nil
 }

@@ -105,14 +105,17 @@ func planLandlock(s *spec, f *hostFacts, ops []rootfs.Op, src *sources) (_ *land
 		// In a PID namespace of one's own there is nobody else to signal, and commands may signal each other.
 		l.scoped = unix.LANDLOCK_SCOPE_SIGNAL
 	}
-	l.rules = landRules(ops, src)
+	l.rules = landRules(ops, src, s.scratch > 0)
 	return l, "", nil
 }
 
 // landRules follow the root: everything in it may be read and executed, and written to what is writable. What lies in a writable place
 // and is not writable itself is left to its mount: rules add up on the way to the root, and take nothing back.
-func landRules(ops []rootfs.Op, src *sources) []landRule {
+func landRules(ops []rootfs.Op, src *sources, writable bool) []landRule {
 	root := landRule{"/", landRead}
+	if writable { // a layer of the sandbox's own takes what is written
+		root.access |= landWrite
+	}
 	var rules []landRule
 	add := func(path string, access uint64) { rules = append(rules, landRule{path, access}) }
 	for _, op := range ops {

@@ -36,7 +36,7 @@ func everyOption() []Option {
 		WithMemory("50m"), WithMemoryHigh("40m"), WithSwap("1m"), WithCPUs(0.5), WithCPUWeight(7), WithPids(20), WithCgroupParent("/jobs/a"),
 		WithCPUTime(time.Second), WithWallTime(time.Minute), WithOutput("16m"),
 		WithRlimit("nofile", 64, 128), WithRlimit("nproc", 5, 5), WithRlimit("stack", RlimitInfinity, RlimitInfinity),
-		WithRootfs("/srv/root"), WithBind("/srv/a", "/a/b", ReadOnly, NoExec), WithBind("/srv/b", "/a"), WithTmpfs("/tmp", "64m"), WithVolume(rootfs.HostVolume("/srv/v"), "/v"),
+		WithRootfs("/srv/root"), WithScratch("64m"), WithBind("/srv/a", "/a/b", ReadOnly, NoExec), WithBind("/srv/b", "/a"), WithTmpfs("/tmp", "64m"), WithVolume(rootfs.HostVolume("/srv/v"), "/v"),
 		WithFile("/etc/motd", []byte("hello"), 0o600), WithHosts(map[string]string{"db": "10.0.0.2"}), WithHosts(map[string]string{"web": "::1"}),
 		WithResolvConf("1.1.1.1", "options ndots:1"),
 		WithCredential(1001, 1002, 5, 4, 4), WithCapabilities("net_raw", "CAP_CHOWN"), WithEnv("B=2", "A=1"), WithEnv("C="), WithDir("/a"),
@@ -71,6 +71,7 @@ func TestEveryOption(t *testing.T) {
 	assert.Equal(t, "user,pid,mount,uts,ipc,cgroup,time", s.namespaces.String())
 	assert.Equal(t, "glass", s.hostname)
 	assert.Equal(t, "job-1.a_b", s.name)
+	assert.EqualValues(t, 64<<20, s.scratch)
 	assert.Equal(t, &namespace.Offsets{Monotonic: time.Hour, Boottime: time.Hour}, s.offsets)
 	assert.Equal(t, []namespace.IDMap{{Inside: 0, Outside: 100000, Count: 65536}}, s.uidMap)
 	assert.Equal(t, []namespace.IDMap{{Inside: 0, Outside: 100000, Count: 65536}}, s.gidMap)

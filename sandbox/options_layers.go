@@ -45,3 +45,20 @@ func WithLayers(dirs ...string) Option {
 	}
 	return o
 }
+
+// WithScratch lets the job write to the root of WithRootfs or WithLayers, as far as permissions allow: what it writes goes to a layer in memory over it, with room
+// for size, such as "64m", and for a file or directory for each 4096 bytes (at least 16384, at most 1048576). The layer is gone when
+// the sandbox ends; what is below is never changed. To change a file costs room for all of it. What is stored counts as memory of the
+// job that stores it; a full layer is ENOSPC.
+//
+// Before Linux 6.6 there is something that a job cannot do with directories of the layers below; the report has a note of it then.
+func WithScratch(size string) Option {
+	n, why := parseSize(size)
+	if why == "" && n <= 0 {
+		why = "is not positive"
+		if n == NoLimit {
+			why = "is no bound: a layer in memory needs one"
+		}
+	}
+	return single("WithScratch", size, n, why, func(s *spec, n int64) { s.scratch = n })
+}

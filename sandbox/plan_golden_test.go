@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "rewrite the golden files of plans")
 // rootFacts are of a machine on which plans are compiled as root of the initial user namespace.
 func rootFacts() *hostFacts {
 	return &hostFacts{
-		mapsAny: true, mounts: true, idRange: true, mapLower: true, lastCap: 40, landlock: 7,
+		mapsAny: true, mounts: true, idRange: true, mapLower: true, tmpfsAttrs: true, lastCap: 40, landlock: 7,
 		root: rootfs.NewFacts(map[string]rootfs.Entry{
 			"/usr":          {Type: fs.ModeDir},
 			"/bin":          {Type: fs.ModeSymlink, Link: "usr/bin"},
@@ -66,7 +66,7 @@ func handSources(s *spec, f *hostFacts, ops []rootfs.Op) *sources {
 		switch o := op.(type) {
 		case rootfs.Base:
 			found.at[o.Dir] = source{fd: -1, dir: true, handle: f.mounts}
-			found.layered = len(s.ops) > 0 || len(s.layers) > 1
+			found.layered = len(s.ops) > 0 || len(s.layers) > 1 || s.scratch > 0
 		case rootfs.Layer:
 			found.at[o.Dir] = source{fd: -1, dir: true, handle: f.mounts}
 		case rootfs.Bind:
@@ -121,6 +121,7 @@ func TestGoldenSetups(t *testing.T) {
 		"user-single-root":    {userFacts(), []Option{WithCredential(0, 0)}},
 		"user-subids":         {subIDFacts(), []Option{WithRootfs("/srv/root")}},
 		"layers":              {rootFacts(), []Option{WithLayers("/srv/a", "/srv/b:,\\\n", "/srv/c")}},
+		"scratch":             {rootFacts(), []Option{WithLayers("/srv/a", "/srv/b"), WithScratch("64m")}},
 		"layers-user":         {userFacts(), []Option{WithLayers("/srv/a", "/srv/b")}},
 		"layers-old":          {oldKernel(), []Option{WithLayers("/srv/a", "/srv/b")}},
 		"time":                {rootFacts(), []Option{WithTime(time.Hour, -time.Minute)}},

@@ -11,13 +11,30 @@ import (
 )
 
 // layer puts a writable layer in memory over a root that lacks mount points, or is to have files of the caller's: nothing is ever made on the
-// host for a sandbox (CVE-2024-45310). It is read-only once it has been filled.
+// host for a sandbox (CVE-2024-45310). It is read-only once it has been filled, unless it is the job's to write to; then it is a tmpfs with bounds of its own.
 func (r *rootPlan) layer() {
 	r.workshop()
 	lowers := r.attachLayers()
-	r.mkdirs("upper", "work")
-	r.root = r.overlay("merged", lowers, "upper", "work")
+	upper, work := "upper", "work"
+	if r.scratch > 0 {
+		upper, work = "scratch/upper", "scratch/work"
+		r.mkdirs("scratch")
+		tree := r.filesystem("tmpfs", "scratch", attrNoSUID, "size="+strconv.FormatInt(r.scratch, 10), "nr_inodes="+strconv.FormatInt(scratchInodes(r.scratch), 10), "mode=0755")
+		at := r.openat2(plan.None, "scratch", unix.O_PATH, "O_PATH", 0, "scratch")
+		r.attach(tree, at, "scratch")
+		r.close(at)
+		r.close(tree)
+		if !r.facts.tmpfsAttrs {
+			r.notes = append(r.notes, "WithScratch: before Linux 6.6 tmpfs keeps no user attributes, so a directory of a lower layer cannot be removed once something in it was, nor made again (EIO), and a directory not be renamed (EXDEV)")
+		}
+	}
+	r.mkdirs(upper, work)
+	r.root = r.overlay("merged", lowers, upper, work)
 }
+
+// scratchInodes is how many files a scratch layer holds: one for each 4096 bytes, within bounds. Each costs the kernel about a kilobyte, which
+// counts as memory of the job.
+func scratchInodes(size int64) int64 { return min(max(size/4096, 1<<14), 1<<20) }
 
 // mapsLayer tells whether the ids of a directory of the root can be mapped. Overlayfs refuses layers with mapped ids before Linux 5.19; what
 // everybody may read can be read without.

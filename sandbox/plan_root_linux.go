@@ -41,7 +41,8 @@ type rootPlan struct {
 	mapped  []mappedTree
 	mqueue  bool
 	ownPIDs bool
-	layered bool // a layer in memory lies over the root
+	layered bool  // a layer in memory lies over the root
+	scratch int64 // bytes of that layer, if the job may write to it
 	notes   []string
 }
 
@@ -245,7 +246,7 @@ func (r *rootPlan) fill() {
 			r.close(at)
 		}
 	}
-	if r.layered {
+	if r.layered && r.scratch == 0 {
 		r.readOnly("/")
 	}
 }

@@ -79,7 +79,7 @@ func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (*sources, error) {
 		kept = append(kept, op)
 	}
 	*ops = kept
-	found.layered = found.incomplete(kept)
+	found.layered = s.scratch > 0 || found.incomplete(kept)
 	return found, nil
 }
 

@@ -52,7 +52,7 @@ func (s *spec) checkHost() error {
 var needs = map[namespace.Kind][]string{
 	namespace.User:  {"WithIDMap"},
 	namespace.UTS:   {"WithHostname"},
-	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf"},
+	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithScratch", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf"},
 }
 
 // checkIDs finds ids of the job that the caller's map leaves out.
@@ -110,6 +110,9 @@ func (s *spec) checkRoot() error {
 				return together(c.option, op.String(), "that takes the place of "+c.path)
 			}
 		}
+	}
+	if s.scratch > 0 && s.hasDefaultRoot() {
+		return invalid("WithScratch", "", "needs WithRootfs or WithLayers: the default root shows the host's own folders, and has /tmp and /box to write to")
 	}
 	return opError("", rootfs.Check(s.ops))
 }

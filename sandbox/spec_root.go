@@ -153,6 +153,9 @@ func (s *spec) describeRoot() string {
 	case n > 1:
 		root = fmt.Sprintf("%d layers, the lowest %s", n, quotePath(s.stack()[0]))
 	}
+	if s.scratch > 0 {
+		return root + ", under a layer in memory of " + FormatSize(s.scratch)
+	}
 	return root + ", read-only"
 }
 
