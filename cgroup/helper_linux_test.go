@@ -240,6 +240,12 @@ func victim(what []string) {
 			os.Exit(1)
 		}
 		fmt.Println("done")
+	case "aside":
+		if err := aside(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("done")
 	case "parent": // what becomes of a parent that is named
 		h, err := Detect()
 		if err == nil {

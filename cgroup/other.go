@@ -19,6 +19,9 @@ type Manager struct{}
 // Leaf is the group of one command.
 type Leaf struct{}
 
+// Aside is a group to which a program has stepped aside.
+type Aside struct{}
+
 // Owner is the group of one program.
 type Owner struct{}
 
@@ -60,6 +63,12 @@ func SweepAt(string) ([]string, error) { return nil, notHere("Sweep") }
 
 // SweepBase is Sweep below a given base.
 func SweepBase(Parent) ([]string, error) { return nil, notHere("Sweep") }
+
+// MoveAside empties a group so that it can hand controllers down.
+func (h *Host) MoveAside(string, int, Controllers) (*Aside, error) { return nil, notHere("MoveAside") }
+
+func (a *Aside) Dir() string   { return "" }
+func (a *Aside) Return() error { return notHere("Return") }
 
 func (w *Owner) Parent() Parent { return Parent{} }
 func (w *Owner) Close() error   { return notHere("Close") }

@@ -90,6 +90,7 @@ func SweepBase(base Parent) ([]string, error) {
 			continue
 		}
 		unix.Close(fd)
+		removed = append(removed, sweepAsides(d.Path, subs)...)
 		for _, s := range subs {
 			if pid, start, ok := parseOwner(s); ok && !alive(pid, start) {
 				names[s] = true

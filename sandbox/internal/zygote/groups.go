@@ -12,6 +12,7 @@ import (
 
 	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
 )
 
 // cpus is how many CPUs a job can use at once.
@@ -21,7 +22,10 @@ var cpus = runtime.NumCPU()
 type groups struct {
 	mu     sync.Mutex
 	places map[string]*groupPlace // by the parent as it was named; "" is where Base finds one
+	lesser []*cgroup.Owner        // of sandboxes that need less than places[""] has
 	number int
+	host   int             // the host program
+	asides []*cgroup.Aside // where it stepped aside for its sandboxes, with this process
 }
 
 // groupPlace is a group of this process's. That in a parent which a caller named goes with the last sandbox there; the other stays.
@@ -35,14 +39,18 @@ func (g *groups) enter(named string, need cgroup.Controllers) (cgroup.Parent, er
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p := g.places[named]
-	if p != nil && named == "" {
+	if p != nil && named == "" && p.owner.Parent().Controllers().Has(need) {
 		p.boxes++
 		return p.owner.Parent(), nil
 	}
 	// What is true of a caller's group can change: it is looked at each time.
-	base, err := parentAt(named, need)
+	base, err := g.roomAt(named, need)
 	if err != nil {
 		return cgroup.Parent{}, err
+	}
+	if p != nil && named == "" { // found for sandboxes that needed less
+		g.lesser = append(g.lesser, p.owner)
+		p = nil
 	}
 	if p == nil {
 		// What programs that are gone have left is removed before something is added to it.
@@ -60,6 +68,31 @@ func (g *groups) enter(named string, need cgroup.Controllers) (cgroup.Parent, er
 	}
 	p.boxes++
 	return p.owner.Parent(), nil
+}
+
+// roomAt steps aside where the host program and this process are all that keeps a group of v2 from handing controllers down.
+func (g *groups) roomAt(named string, need cgroup.Controllers) (cgroup.Parent, error) {
+	base, err := parentAt(named, need)
+	if err == nil || !errors.Is(err, unix.EBUSY) || os.Getppid() != g.host {
+		return base, err
+	}
+	h, failed := cgroup.Detect()
+	if failed != nil {
+		return base, err
+	}
+	aside, failed := h.MoveAside(named, g.host, need)
+	if failed != nil {
+		if errors.Is(failed, unix.EBUSY) { // it says who is in the way
+			err = failed
+		}
+		return base, err
+	}
+	if base, err = parentAt(named, need); err != nil {
+		_ = aside.Return()
+		return base, err
+	}
+	g.asides = append(g.asides, aside)
+	return base, nil
 }
 
 func parentAt(named string, need cgroup.Controllers) (cgroup.Parent, error) {
@@ -155,7 +188,13 @@ func (g *groups) close() {
 	for _, p := range g.places {
 		_ = p.owner.Close()
 	}
-	g.places = nil
+	for _, o := range g.lesser {
+		_ = o.Close()
+	}
+	g.places, g.lesser = nil, nil
+	for _, a := range g.asides {
+		_ = a.Return()
+	}
 }
 
 // boxName is unique within this process.

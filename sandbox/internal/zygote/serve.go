@@ -45,6 +45,7 @@ func serve() {
 		fatal(err)
 	}
 	z := &zygote{conn: conn, boxes: map[uint64]*box{}, commands: map[uint64]*command{}}
+	z.groups.host = os.Getppid() // it waits for this process to be ready, so it is still there
 	if z.image, err = imageFD(); err != nil {
 		fatal(err)
 	}
