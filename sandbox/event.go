@@ -11,7 +11,8 @@ import (
 type EventKind int
 
 const (
-	// OOMKill: the kernel's OOM killer has ended processes.
+	// OOMKill: the kernel's OOM killer has ended processes. Count is the kernel's; where it ends all of a command at once (cgroup v2) it counts
+	// the one it had chosen twice (oom_kill_process in mm/oom_kill.c).
 	OOMKill EventKind = iota + 1
 	// MemoryLimitHit: usage ran against the memory limit. Mostly the kernel makes room and no harm is done.
 	MemoryLimitHit

@@ -56,11 +56,12 @@ func TestEventsOfCommands(t *testing.T) {
 	for range 3 {
 		pid, res, list = run("exec "+hog(60), Limits{})
 		assert.Equal(t, MemoryExceeded, res.Verdict)
-		assert.EqualValues(t, 1, told(list, OOMKill, pid), list)
+		assert.Equal(t, res.Usage.OOMKills, told(list, OOMKill, pid), list)
 		assert.Zero(t, told(list, OOMKill, 0), "told once")
 	}
-	pid, _, list = run("exec "+hog(60), Limits{Memory: 12 << 20})
-	assert.EqualValues(t, 1, told(list, OOMKill, pid), list)
+	pid, res, list = run("exec "+hog(60), Limits{Memory: 12 << 20})
+	assert.Equal(t, MemoryExceeded, res.Verdict)
+	assert.Equal(t, res.Usage.OOMKills, told(list, OOMKill, pid), list)
 	assert.Positive(t, told(list, MemoryLimitHit, pid), "the command's own limit")
 	pid, res, list = run("sleep 1 & sleep 1 & sleep 1 & exit 2", Limits{Pids: 2})
 	assert.Equal(t, PidsExceeded, res.Verdict)
@@ -73,7 +74,7 @@ func TestEventsAreLive(t *testing.T) {
 	t.Parallel()
 	sb := grouped(t, standing(t, WithPids(20)))
 	events := sb.Events(inTime(t))
-	l := sb.Command("/bin/sh", "-c", "sleep 1 & sleep 1 & sleep 1 & sleep 1; sleep 1000")
+	l := sb.Command("/bin/sh", "-c", "(sleep 1 & sleep 1 & sleep 1 & sleep 1); exec sleep 1000")
 	l.Limits.Pids = 3
 	require.NoError(t, l.Start(inTime(t)))
 	deadline := inTime(t)
@@ -139,7 +140,7 @@ func TestEventsAfterRestart(t *testing.T) {
 	res, err := c.Run(inTime(t))
 	require.NoError(t, err)
 	assert.Equal(t, MemoryExceeded, res.Verdict)
-	assert.EqualValues(t, 1, told(waiting(events), OOMKill, c.PID()))
+	assert.Equal(t, res.Usage.OOMKills, told(waiting(events), OOMKill, c.PID()))
 }
 
 // Without a cgroup there is nothing to tell of, and that is said.

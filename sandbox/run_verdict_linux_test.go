@@ -33,6 +33,15 @@ func TestVerdicts(t *testing.T) {
 		{want: CPUTimeExceeded, script: "i=0; while [ $i -lt 3000000 ]; do i=$((i+1)); done", opts: []Option{WithCPUTime(50 * time.Millisecond)}, code: -1, signal: syscall.SIGKILL},
 		{want: WallTimeExceeded, script: "sleep 1000", opts: []Option{WithWallTime(50 * time.Millisecond)}, code: -1, signal: syscall.SIGKILL},
 		{want: MemoryExceeded, script: "exec " + hog(60), opts: []Option{WithMemory("24m")}, code: -1, signal: syscall.SIGKILL},
+		// The same signal and the same status without the limit's doing, and a limit hit that the program lives with.
+		{want: Signaled, script: "kill -KILL $$", opts: []Option{WithMemory("24m")}, code: -1, signal: syscall.SIGKILL},
+		{want: Signaled, script: "kill -KILL $$", opts: []Option{WithCPUTime(time.Minute)}, code: -1, signal: syscall.SIGKILL},
+		{want: NonZeroExit, script: "exit 137", opts: []Option{WithMemory("24m")}, code: 137},
+		{want: NonZeroExit, script: "sh -c 'kill -KILL $$'; exit $?", opts: []Option{WithMemory("24m")}, code: 137},
+		{want: MemoryExceeded, script: hog(60) + "; sleep 1000", opts: []Option{WithMemory("24m")}, code: -1, signal: syscall.SIGKILL},
+		{want: OK, script: "ulimit -v 40000; " + hog(60) + " || exit 0; exit 7", opts: []Option{WithMemory("24m")}},
+		{want: NonZeroExit, script: "ulimit -v 40000; exec " + hog(60), opts: []Option{WithMemory("24m")}, code: 12}, // perl exits with ENOMEM
+		{want: OK, script: "(sleep 1 & sleep 1 & sleep 1 & exit 7) && exit 8; exit 0", opts: []Option{WithPids(3)}},
 		{want: OutputExceeded, script: "yes", opts: []Option{WithOutput("1k")}, code: -1, signal: syscall.SIGKILL},
 		{want: PidsExceeded, script: "sleep 1 & sleep 1 & sleep 1 & exit 2", opts: []Option{WithPids(2)}, code: 2},
 		{want: SyscallDenied, script: "exec perl -e 'chroot \"/\"; sleep 9'", opts: []Option{WithSeccomp(seccomp.Default().WithDenied(seccomp.KillProcess))}, code: -1, signal: syscall.SIGSYS},
