@@ -12,6 +12,10 @@ import (
 // its task apart.
 const removeWait = time.Second
 
+// removeMore is how much longer a removal may take as long as it gets on, which
+// somebody who goes on making groups could otherwise draw out for ever.
+const removeMore = 20 * time.Second
+
 func soon() time.Time { return time.Now().Add(removeWait) }
 
 // removeTree removes a group and every group below it, whoever made them. It
@@ -27,8 +31,12 @@ func removeTree(dirfd int, name string, wait *backoff) error {
 		default:
 			return err
 		}
-		if err := removeBelow(dirfd, name, wait); err != nil {
-			return err
+		some, failed := removeBelow(dirfd, name, wait)
+		if failed != nil {
+			return failed
+		}
+		if some && time.Now().Before(wait.deadline.Add(removeMore)) {
+			continue // a deep or wide tree takes its time, without waiting for anybody
 		}
 		if !wait.wait() {
 			return err
@@ -36,21 +44,22 @@ func removeTree(dirfd int, name string, wait *backoff) error {
 	}
 }
 
-func removeBelow(dirfd int, name string, wait *backoff) error {
+// removeBelow reports whether there was anything to remove.
+func removeBelow(dirfd int, name string, wait *backoff) (bool, error) {
 	fd, subs, err := openSubdirs(dirfd, name)
 	if gone(err) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unix.Close(fd)
 	for _, s := range subs {
 		if err := removeTree(fd, s, wait); err != nil {
-			return err
+			return true, err
 		}
 	}
-	return nil
+	return len(subs) > 0, nil
 }
 
 // openSubdirs opens a group and lists the groups directly below it. The link
