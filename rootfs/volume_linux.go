@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/belljar-go/belljar/rootfs/internal/tree"
 )
 
 // HeldVolume is a volume that cannot be removed as long as it is held: by the processes that have
@@ -121,7 +123,9 @@ func (v Volume) make(uid, gid int) (made bool, err error) {
 		return false, nil
 	}
 	tmp := filepath.Join(v.home(), "new")
-	_ = os.RemoveAll(tmp) // of somebody who died here
+	if err := removeTree(tmp); err != nil { // of somebody who died here
+		return false, err
+	}
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		return false, &VolumeError{Op: "mkdir", Path: tmp, Err: cause(err)}
 	}
@@ -199,40 +203,13 @@ func (v Volume) Remove() error {
 // removeTree removes what a job has made: directories that not even their owner may enter, however
 // deep they are.
 func removeTree(dir string) error {
-	err := os.RemoveAll(dir)
-	if errors.Is(err, os.ErrPermission) {
-		openUp(dir)
-		err = os.RemoveAll(dir)
+	parent, err := unix.Open(filepath.Dir(dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		defer unix.Close(parent)
+		err = tree.Remove(parent, filepath.Base(dir))
 	}
 	if err != nil {
 		return &VolumeError{Op: "remove", Path: dir, Err: cause(err)}
 	}
 	return nil
-}
-
-// openUp gives the owner of directories access to them. It follows no link.
-func openUp(dir string) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return
-	}
-	defer root.Close()
-	openUpIn(root, ".")
-}
-
-func openUpIn(root *os.Root, name string) {
-	info, err := root.Lstat(name)
-	if err != nil || !info.IsDir() {
-		return
-	}
-	_ = root.Chmod(name, 0o700)
-	d, err := root.Open(name)
-	if err != nil {
-		return
-	}
-	names, _ := d.Readdirnames(-1)
-	_ = d.Close()
-	for _, n := range names {
-		openUpIn(root, filepath.Join(name, n))
-	}
 }

@@ -163,8 +163,8 @@ func TestCPUTimeLimit(t *testing.T) {
 			t.Logf("over by %v", res.Usage.CPU.Total-limit)
 		})
 	}
-	sb := grouped(t, standing(t, WithCPUTime(limit)))
-	_, res := try(t, sb, "sleep 0.5")
+	sb := grouped(t, standing(t, WithCPUTime(5*limit))) // to start a shell takes a fifth of that on an emulated processor
+	_, res := try(t, sb, "sleep 1.2")
 	assert.Equal(t, OK, res.Verdict, "control: time that passes is not CPU time")
 	_, err := New(WithCPUTime(-1))
 	assert.ErrorIs(t, err, ErrInvalid)
