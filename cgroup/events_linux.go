@@ -233,13 +233,7 @@ func (m *Manager) Events(ctx context.Context, o EventOptions) (*Events, error) {
 	}
 	e.kinds = w.kinds
 	m.audience.add(w)
-	m.lm.Lock()
-	leaves := make([]*Leaf, 0, len(m.leaves))
-	for _, l := range m.leaves {
-		leaves = append(leaves, l)
-	}
-	m.lm.Unlock()
-	for _, l := range leaves {
+	for _, l := range m.standing() {
 		if err := l.watch(e, false); err != nil && !gone(err) {
 			e.Close()
 			return nil, err

@@ -216,18 +216,23 @@ func (m *Manager) Populated() (bool, error) {
 	return m.ps.populated()
 }
 
+// standing lists the leaves there are.
+func (m *Manager) standing() []*Leaf {
+	m.lm.Lock()
+	defer m.lm.Unlock()
+	leaves := make([]*Leaf, 0, len(m.leaves))
+	for _, l := range m.leaves {
+		leaves = append(leaves, l)
+	}
+	return leaves
+}
+
 // Delete removes the group with all leaves and closes the descriptors. Groups
 // which others made below go too. Processes must have been killed before: if
 // some are left after a second, the error is EBUSY and Delete may be called
 // again. Deleting twice is no error.
 func (m *Manager) Delete() error {
-	m.lm.Lock()
-	leaves := make([]*Leaf, 0, len(m.leaves))
-	for _, l := range m.leaves {
-		leaves = append(leaves, l)
-	}
-	m.lm.Unlock()
-	for _, l := range leaves {
+	for _, l := range m.standing() {
 		if err := l.Delete(); err != nil {
 			return err
 		}
