@@ -23,6 +23,7 @@ type Sandbox struct {
 	pausing   sync.Mutex    // held while the sandbox is frozen or let go
 	listeners map[*eventQueue]struct{}
 	live      sync.WaitGroup // commands between Start and the end of Wait's work
+	ended     func()         // whenEnded's
 }
 
 // Prepare starts the zygote now, the process that sets sandboxes up; otherwise the first New does. Afterwards the
@@ -38,6 +39,11 @@ func New(opts ...Option) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openSandbox(s)
+}
+
+// openSandbox sets up what a spec, which it takes over, asks for.
+func openSandbox(s *spec) (*Sandbox, error) {
 	e, err := newEngine(s)
 	if err != nil {
 		return nil, err
@@ -174,7 +180,7 @@ func (sb *Sandbox) Restart(ctx context.Context) error {
 		sb.state = Exited
 		sb.mu.Unlock()
 		sb.endEvents()
-		close(sb.done)
+		sb.finish()
 		return err
 	}
 	sb.attachAll(e)
@@ -230,8 +236,31 @@ func (sb *Sandbox) end() error {
 	sb.mu.Unlock()
 	err := e.close()
 	sb.endEvents()
-	close(sb.done)
+	sb.finish()
 	return err
+}
+
+// finish tells those who wait for the end, once.
+func (sb *Sandbox) finish() {
+	close(sb.done)
+	sb.mu.Lock()
+	ended := sb.ended
+	sb.mu.Unlock()
+	if ended != nil {
+		ended()
+	}
+}
+
+// whenEnded has f called, from whatever goroutine, when the sandbox has ended and all it held is given back. There is one f; it may be called twice.
+func (sb *Sandbox) whenEnded(f func()) {
+	sb.mu.Lock()
+	sb.ended = f
+	sb.mu.Unlock()
+	select {
+	case <-sb.done:
+		go f()
+	default:
+	}
 }
 
 // Wait blocks until the sandbox has ended: by Kill, Close, or because what held it is gone.
