@@ -152,7 +152,7 @@ func dirFault(path string) string {
 }
 
 // WithSeccomp sets the system call filter. Without it it is seccomp.Default. A policy with
-// the action seccomp.Notify is an error of New: nobody would answer.
+// the action seccomp.Ask is an error of New: nobody would answer.
 func WithSeccomp(policy seccomp.Policy) Option {
 	policy = policy.Clone()
 	o := option{label: "WithSeccomp", key: "WithSeccomp", value: policy, soft: true}
@@ -160,7 +160,7 @@ func WithSeccomp(policy seccomp.Policy) Option {
 		if err := policy.Validate(); err != nil {
 			return mistaken(o.label, "policy", err)
 		}
-		if hasAction(policy, seccomp.Notify) {
+		if hasAction(policy, seccomp.Ask) {
 			// Without a listener the kernel answers such a call with ENOSYS: a rule that does something else than it says.
 			return invalid(o.label, "notify", "asks a supervisor, which a sandbox does not have: use Errno or KillProcess")
 		}

@@ -15,9 +15,9 @@ const (
 	KillProcess Action = 0x80000000
 	// Trap sends the thread a SIGSYS it may catch.
 	Trap Action = 0x00030000
-	// Notify asks a supervisor that holds the filter's listener and waits for its answer. Where a filter was loaded without
+	// Ask, by the kernel's name "notify", asks a supervisor that holds the filter's listener and waits for its answer. Where a filter was loaded without
 	// a listener, or the listener is closed, the kernel answers ENOSYS.
-	Notify Action = 0x7fc00000
+	Ask Action = 0x7fc00000
 	// Log lets the call through and writes it to the audit log.
 	Log Action = 0x7ffc0000
 	// Allow lets the call through.
@@ -58,7 +58,7 @@ func (a Action) String() string {
 		return "kill process"
 	case Trap:
 		return "trap"
-	case Notify:
+	case Ask:
 		return "notify"
 	case Log:
 		return "log"
@@ -73,7 +73,7 @@ func (a Action) String() string {
 
 func (a Action) valid() bool {
 	switch a {
-	case KillProcess, Trap, Notify, Log, Allow:
+	case KillProcess, Trap, Ask, Log, Allow:
 		return true
 	}
 	e, ok := a.Errno()

@@ -123,7 +123,7 @@ func TestRandomProgramsMeanTheirPolicies(t *testing.T) {
 }
 
 func randomPolicy(random *rand.Rand) Policy {
-	actions := []Action{Allow, Errno(syscall.EPERM), Errno(syscall.ENOSYS), KillProcess, Log, Trap, Notify}
+	actions := []Action{Allow, Errno(syscall.EPERM), Errno(syscall.ENOSYS), KillProcess, Log, Trap, Ask}
 	values := []uint64{0, 1, 2, 10, 0x5412, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 32, 1<<32 + 1, 1 << 63, ^uint64(0) - 1}
 	names := NativeArch().Names()
 	p := Policy{Default: actions[random.IntN(len(actions))], Unknown: actions[random.IntN(len(actions))]}
