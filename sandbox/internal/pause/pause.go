@@ -22,6 +22,9 @@ const (
 // Image returns the program as an ELF file for the architecture this was built for; nil where there is none.
 func Image() []byte { return image(machine, code) }
 
+// ELF returns the instructions given as a program; nil where Image is nil.
+func ELF(code []byte) []byte { return image(machine, code) }
+
 func image(machine uint16, code []byte) []byte {
 	if len(code) == 0 {
 		return nil
