@@ -76,7 +76,7 @@ func forkExec(tb testing.TB, program string) {
 // staticTrue writes a static program that exits with 0 and returns its path. It lies in a page or two: there is no cheaper one, which makes it the hardest measure.
 func staticTrue(tb testing.TB) string {
 	code := map[string][]byte{
-		"amd64": {0x31, 0xff, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05},                                     // xor edi,edi; mov eax,60; syscall
+		"amd64": {0x31, 0xff, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05},                                        // xor edi,edi; mov eax,60; syscall
 		"arm64": {0x00, 0x00, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4, 0, 0, 0, 0}, // mov x0,0; mov x8,93; svc 0
 	}[runtime.GOARCH]
 	if code == nil {

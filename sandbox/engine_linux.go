@@ -539,10 +539,7 @@ func (e *engine) terminal(size WindowSize) (control, end *os.File, err error) {
 }
 
 func (e *engine) do(p *plan.Plan) ([]*os.File, error) {
-	req := struct {
-		wire.BoxRequest
-		Launch wire.Launch
-	}{wire.BoxRequest{Box: e.box}, wire.Launch{Timeout: launchPatience}}
+	req := wire.DoRequest{Box: e.box, Launch: wire.Launch{Timeout: launchPatience}}
 	_, fds, err := e.z.call(request{kind: wire.Do, body: req, plan: p})
 	if err != nil {
 		return nil, err

@@ -4,8 +4,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +14,7 @@ import (
 )
 
 const (
-	version   = 1
+	version   = 2
 	headSize  = 20
 	maxPacket = 64 << 10
 	maxLong   = 128 << 20
@@ -26,25 +24,17 @@ const (
 	flagLong = 1 << 0
 )
 
-// ErrProtocol says that the other side sent something that is no message.
-var ErrProtocol = errors.New("wire: malformed message")
-
 // Message is one packet as it arrives. The receiver owns Files.
 type Message struct {
 	Kind  Kind
 	ID    uint64
-	JSON  []byte
-	Raw   []byte // binary part
+	Body  []byte // the encoded struct, see Decode
+	Raw   []byte // what goes along with it: an encoded plan
 	Files []int
 }
 
-// Decode unpacks the JSON part.
-func (m *Message) Decode(v any) error {
-	if err := json.Unmarshal(m.JSON, v); err != nil {
-		return fmt.Errorf("%w: %v", ErrProtocol, err)
-	}
-	return nil
-}
+// Decode reads the body into the struct that v points to, which must be of the type that was sent. v shares no memory with the message.
+func (m *Message) Decode(v any) error { return decode(m.Body, v) }
 
 // CloseFiles closes what came along.
 func (m *Message) CloseFiles() {
@@ -59,6 +49,7 @@ type Conn struct {
 	file *os.File
 	raw  syscall.RawConn
 	buf  []byte
+	oob  []byte
 	once sync.Once
 }
 
@@ -74,7 +65,7 @@ func NewConn(fd int) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{file: f, raw: raw, buf: make([]byte, maxPacket+headSize)}, nil
+	return &Conn{file: f, raw: raw, buf: make([]byte, maxPacket+headSize), oob: make([]byte, unix.CmsgSpace((MaxFiles+1)*4))}, nil
 }
 
 // Pair returns two connected ends.
@@ -93,33 +84,41 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// Send sends one message; files stay the caller's. It blocks while the other side does not read.
+// packets are buffers for what is sent.
+var packets = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+
+// Send sends one message: a struct or a pointer to one (nil: no body), and raw. files stay the caller's. It blocks while the other side does not read.
 func (c *Conn) Send(kind Kind, id uint64, v any, raw []byte, files []int) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
 	if len(files) > MaxFiles {
 		return fmt.Errorf("%d descriptors in one message, at most %d: %w", len(files), MaxFiles, unix.E2BIG)
 	}
-	if len(body)+len(raw) > maxLong {
-		return fmt.Errorf("message of %d bytes: %w", len(body)+len(raw), unix.E2BIG)
+	buf := packets.Get().(*[]byte)
+	defer packets.Put(buf)
+	p, err := encode(append((*buf)[:0], make([]byte, headSize)...), v)
+	*buf = p[:0]
+	if err != nil {
+		return err
 	}
-	head := make([]byte, headSize, headSize+min(len(body)+len(raw), maxPacket))
-	head[0], head[1] = version, byte(kind)
-	binary.LittleEndian.PutUint32(head[4:], uint32(len(body)))
-	binary.LittleEndian.PutUint32(head[8:], uint32(len(raw)))
-	binary.LittleEndian.PutUint64(head[12:], id)
-	if len(body)+len(raw) > maxPacket {
-		head[2] = flagLong
-		fd, err := longBody(body, raw)
+	body := len(p) - headSize
+	if len(raw) > maxLong || body+len(raw) > maxLong {
+		return fmt.Errorf("message of %d bytes: %w", body+len(raw), unix.E2BIG)
+	}
+	p[0], p[1] = version, byte(kind)
+	binary.LittleEndian.PutUint32(p[4:], uint32(body))
+	binary.LittleEndian.PutUint32(p[8:], uint32(len(raw)))
+	binary.LittleEndian.PutUint64(p[12:], id)
+	if body+len(raw) > maxPacket {
+		p[2] = flagLong
+		fd, err := longBody(p[headSize:], raw)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(fd)
-		return c.send(head, append([]int{fd}, files...))
+		return c.send(p[:headSize], append([]int{fd}, files...))
 	}
-	return c.send(append(append(head, body...), raw...), files)
+	p = append(p, raw...)
+	*buf = p[:0]
+	return c.send(p, files)
 }
 
 func (c *Conn) send(packet []byte, files []int) error {
@@ -144,7 +143,7 @@ func (c *Conn) send(packet []byte, files []int) error {
 
 // Receive returns the next message; io.EOF when the other side is gone.
 func (c *Conn) Receive() (*Message, error) {
-	oob := make([]byte, unix.CmsgSpace((MaxFiles+1)*4))
+	oob := c.oob
 	var n, oobn, flags int
 	var err error
 	rerr := c.raw.Read(func(fd uintptr) bool {
@@ -178,13 +177,13 @@ func (c *Conn) Receive() (*Message, error) {
 }
 
 func (m *Message) parse(p []byte) error {
-	if len(p) < headSize || p[0] != version {
+	if len(p) < headSize || p[0] != version || p[2]&^flagLong != 0 || p[3] != 0 {
 		return ErrProtocol
 	}
 	m.Kind = Kind(p[1])
-	nj, nr := int(binary.LittleEndian.Uint32(p[4:])), int(binary.LittleEndian.Uint32(p[8:]))
+	nb, nr := int(binary.LittleEndian.Uint32(p[4:])), int(binary.LittleEndian.Uint32(p[8:]))
 	m.ID = binary.LittleEndian.Uint64(p[12:])
-	if nj > maxLong || nr > maxLong {
+	if nb > maxLong || nr > maxLong {
 		return ErrProtocol
 	}
 	body := append([]byte(nil), p[headSize:]...)
@@ -192,7 +191,7 @@ func (m *Message) parse(p []byte) error {
 		if len(m.Files) == 0 || len(body) != 0 {
 			return ErrProtocol
 		}
-		long, err := readLong(m.Files[0], nj+nr)
+		long, err := readLong(m.Files[0], nb+nr)
 		_ = unix.Close(m.Files[0])
 		m.Files = m.Files[1:]
 		if err != nil {
@@ -200,10 +199,10 @@ func (m *Message) parse(p []byte) error {
 		}
 		body = long
 	}
-	if len(body) != nj+nr {
+	if len(body) != nb+nr {
 		return ErrProtocol
 	}
-	m.JSON, m.Raw = body[:nj:nj], body[nj:]
+	m.Body, m.Raw = body[:nb:nb], body[nb:]
 	return nil
 }
 

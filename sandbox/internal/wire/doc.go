@@ -1,8 +1,8 @@
 // Package wire is the one protocol between a host program and its zygote.
 //
 // It runs over a SOCK_SEQPACKET socket pair, so messages keep their bounds and end of file is the other side's death. A
-// message has a fixed head (version, kind, request number), a JSON part and a binary part (an encoded plan), and may carry
-// descriptors. A message too long for one packet travels in a sealed memfd.
+// message has a fixed head (version, kind, sizes, request number), a body (the fields of one of the structs here, see codec.go) and a part that is not looked into (an
+// encoded plan), and may carry descriptors. A message too long for one packet travels in a sealed memfd.
 //
 //	host program                          zygote                              sandbox
 //	     | ---- Create(plan, fds) -------> |                                     |

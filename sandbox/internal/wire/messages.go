@@ -14,7 +14,7 @@ type Kind uint8
 const (
 	Create   Kind = iota + 1 // CreateRequest + plan; answered when PID 1 stands
 	Start                    // StartRequest + plan; answered when the program is executed
-	Do                       // BoxRequest + plan without execve; its outputs come back as descriptors
+	Do                       // DoRequest + plan without execve; its outputs come back as descriptors
 	Signal                   // SignalRequest
 	Freeze                   // FreezeRequest
 	Stats                    // BoxRequest or CommandRequest
@@ -58,7 +58,7 @@ type IDMap struct {
 type Group struct {
 	Limits cgroup.Limits
 	// Parent is the group that the caller named, see cgroup.Host.ParentAt; "": where Base finds one.
-	Parent string `json:",omitempty"`
+	Parent string
 	// Required: the sandbox cannot do without. Otherwise its lack is only noted.
 	Required bool
 	// Fail, for tests, makes the n-th operation (from 1) fail with Errno.
@@ -93,6 +93,12 @@ type BoxRequest struct {
 	Box uint64
 	// Command is set where a request is about one command of it.
 	Command uint64
+}
+
+// DoRequest walks a plan in a sandbox.
+type DoRequest struct {
+	Box    uint64
+	Launch Launch
 }
 
 // SignalRequest sends a signal to a command's first process, or kills all of the command.
@@ -130,20 +136,20 @@ type Event struct {
 
 // Answer is the reply to a request.
 type Answer struct {
-	Box   uint64        `json:",omitempty"`
-	PID   int           `json:",omitempty"`
-	Tasks int           `json:",omitempty"` // v1 hierarchies that a command enters by itself
-	Group bool          `json:",omitempty"` // commands have a cgroup
-	CPU   bool          `json:",omitempty"` // CPU time is accounted
-	Regs  []int64       `json:",omitempty"`
-	Stats *cgroup.Stats `json:",omitempty"`
-	Notes []string      `json:",omitempty"`
-	Times []Time        `json:",omitempty"`
-	Error *Error        `json:",omitempty"`
+	Box   uint64
+	PID   int
+	Tasks int  // v1 hierarchies that a command enters by itself
+	Group bool // commands have a cgroup
+	CPU   bool // CPU time is accounted
+	Regs  []int64
+	Stats *cgroup.Stats
+	Notes []string
+	Times []Time
+	Error *Error
 	// IDBase is the first host id of the sandbox's range.
-	IDBase uint32 `json:",omitempty"`
+	IDBase uint32
 	// Kinds are the events which a Watch is told.
-	Kinds uint16 `json:",omitempty"`
+	Kinds uint16
 }
 
 // Time is how long a part of a request took.
@@ -161,7 +167,7 @@ type Error struct {
 	HasStep         bool
 	Regs            []int64 // of the plan's launch
 	Unsupported     bool
-	Remedy          string `json:",omitempty"` // what to do, where more is known than the errno says
+	Remedy          string // what to do, where more is known than the errno says
 }
 
 // Exit is how a command ended.

@@ -12,10 +12,7 @@ import (
 // do walks a plan without execve in the sandbox's namespaces and returns the descriptors it opened. The process shares
 // the zygote's descriptor table, which is how they get here.
 func (z *zygote) do(m *wire.Message) (*wire.Answer, []int, error) {
-	var req struct {
-		wire.BoxRequest
-		Launch wire.Launch
-	}
+	var req wire.DoRequest
 	if err := m.Decode(&req); err != nil {
 		return nil, nil, err
 	}
