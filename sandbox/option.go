@@ -33,7 +33,8 @@ func (o option) apply(s *spec) error { return o.record(s, false) }
 // record folds the option into s; soft says it was wrapped in BestEffort.
 func (o option) record(s *spec, soft bool) error {
 	if o.key != "" {
-		if before, ok := s.values[o.key]; ok && !reflect.DeepEqual(before.value, o.value) {
+		old := s.superseded(o.key)
+		if before, ok := s.values[o.key]; ok && !old && !reflect.DeepEqual(before.value, o.value) {
 			return o.fail(before.contradicted())
 		}
 		s.values[o.key] = given{o.value, o.text}

@@ -99,6 +99,10 @@ func WithEnv(vars ...string) Option {
 				return invalid(o.label, v, why)
 			}
 			key := "WithEnv " + name
+			if s.superseded(key) {
+				delete(s.values, key)
+				s.dropEnv(name)
+			}
 			if before, ok := s.values[key]; ok && before.text != v {
 				return invalid(o.label, v, before.contradicted())
 			} else if ok {

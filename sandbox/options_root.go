@@ -120,7 +120,8 @@ func (s *spec) addHost(o option, name, address string) error {
 	if err != nil || ip.Zone() != "" {
 		return invalid(o.label, address, "is no IP address")
 	}
-	if before, ok := s.hosts[name]; ok && before != ip.String() {
+	old := s.superseded("host " + name)
+	if before, ok := s.hosts[name]; ok && !old && before != ip.String() {
 		return invalid(o.label, name, "was given before with another address, "+before)
 	}
 	if s.hosts == nil {

@@ -58,6 +58,7 @@ type spec struct {
 	values map[string]given     // values of the options that are single, to find contradictions
 	strict map[string]bool      // keys that were given at least once without BestEffort
 	files  map[string]rootfs.Op // operations by target, to find contradictions
+	fresh  map[string]bool      // while a clone's options are folded: keys that they have given; nil otherwise
 }
 
 // Rlimit is one resource limit of every process of a command (getrlimit(2)).

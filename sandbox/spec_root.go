@@ -23,7 +23,8 @@ func (s *spec) addOp(o option, op rootfs.Op) error {
 	if why := reserved(target); why != "" {
 		return invalid(o.label, target, why)
 	}
-	if before, ok := s.files[target]; ok && !reflect.DeepEqual(before, op) {
+	old := s.superseded("at " + target)
+	if before, ok := s.files[target]; ok && !old && !reflect.DeepEqual(before, op) {
 		return invalid(o.label, target, "is taken already, by "+before.String())
 	}
 	s.files[target] = op

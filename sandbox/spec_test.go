@@ -24,6 +24,9 @@ func TestSpecClone(t *testing.T) {
 	a, b := reflect.ValueOf(s).Elem(), reflect.ValueOf(c).Elem()
 	for i := range a.NumField() {
 		f := a.Type().Field(i)
+		if f.Name == "fresh" {
+			continue // it is there only while a clone's options are folded
+		}
 		switch f.Type.Kind() {
 		case reflect.Slice, reflect.Map, reflect.Pointer:
 			require.False(t, a.Field(i).IsNil(), "everyOption leaves %s out", f.Name)
