@@ -43,7 +43,12 @@ func (l *launch) finish(p *Process) {
 func (l *launch) clone() int {
 	family.cloning.RLock()
 	defer family.cloning.RUnlock()
-	pid := cloneWalk(l.ctl)
+	var pid int
+	if l.Listen != nil {
+		pid = l.cloneApart()
+	} else {
+		pid = cloneWalk(l.ctl)
+	}
 	if pid > 0 && l.Mode != Direct {
 		l.first.Store(int64(pid))
 	}

@@ -44,6 +44,8 @@ type Request struct {
 	Started func(pid int, set func(plan.Reg, int)) error
 	// Handle, if set, can end the launch from another goroutine.
 	Handle *Handle
+	// Listen, if set, wants the listener of the filter. It goes with Join and Copy.
+	Listen *Listen
 }
 
 // Process is a launched process. The caller owns PIDFD and must wait for the process.
@@ -88,7 +90,11 @@ func Launch(r *Request) (*Process, error) {
 	}()
 	r.Handle.hold(l)
 	defer r.Handle.hold(nil)
-	return l.run()
+	p, err := l.run()
+	if l.apart != nil {
+		l.apart.over <- err == nil
+	}
+	return p, err
 }
 
 // Handle ends a launch that is under way. The zero Handle is ready.
@@ -148,6 +154,7 @@ type launch struct {
 	*Request
 	*arena
 	first    atomic.Int64 // PID of the first process of Join and Copy
+	apart    *apart       // with Listen
 	stopping bool         // killed through its handle
 	opened   []int        // by the parent's own steps: they serve the launch only
 }
@@ -159,11 +166,16 @@ func (l *launch) run() (*Process, error) {
 	if pid < 0 {
 		l.finish(nil)
 		atomic.StoreUint32(&l.ctl.done, 0)
+		_ = l.joinApart()
 		return nil, fmt.Errorf("clone3: %w", syscall.Errno(-pid))
 	}
 	err := l.accompany()
 	if err == nil {
 		err = l.awaitExec()
+	}
+	l.adopt()
+	if lerr := l.joinApart(); err == nil && l.ctl.errno == 0 {
+		err = lerr
 	}
 	p := &Process{PID: int(atomic.LoadUint32(&l.ctl.pid)), PIDFD: int(int32(atomic.LoadUint32(&l.ctl.pidfd))), Regs: l.regs()}
 	if p.PID == 0 {
@@ -173,6 +185,9 @@ func (l *launch) run() (*Process, error) {
 	if err != nil {
 		l.abandon(p)
 		return nil, err
+	}
+	if l.apart != nil && l.ctl.errno != 0 && p.PIDFD >= 0 {
+		_ = unix.PidfdSendSignal(p.PIDFD, unix.SIGKILL, nil, 0) // its last calls may wait for an answer that nobody gives
 	}
 	l.reapFirst()
 	if e := l.ctl.errno; e != 0 {
@@ -213,6 +228,10 @@ func (l *launch) setClone() {
 	// the job's cgroup already, seems as large as the zygote, and whatever shares the memory of a victim is killed along with it.
 	inner.flags |= unix.CLONE_VFORK
 	inner.flags |= unix.CLONE_PARENT
+	if l.Listen != nil {
+		inner.flags = inner.flags&^unix.CLONE_PIDFD | unix.CLONE_FILES // see Listen, adopt
+		inner.pidfd = 0
+	}
 	c.clone, c.inner = outer, inner
 }
 
@@ -325,6 +344,7 @@ func (l *launch) awaitExec() error {
 		if l.Mode == Join && l.firstGone() {
 			l.reapFirst() // else it hides strangers for as long as the exec takes, see family
 		}
+		l.adopt()
 		l.Handle.again()
 		if l.expired() {
 			return l.timeout()
@@ -377,6 +397,9 @@ func (l *launch) abandon(p *Process) {
 	}
 	if p.PIDFD >= 0 {
 		_ = unix.PidfdSendSignal(p.PIDFD, unix.SIGKILL, nil, 0)
+	}
+	if p.PIDFD < 0 && p.PID > 0 {
+		_ = unix.Kill(p.PID, unix.SIGKILL)
 	}
 	closeFD(p.PIDFD)
 	gone := make(chan struct{})
