@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Op is one operation of a root: a [Base], [Layer], [Bind], [Tmpfs], [Proc], [Dev], [Mask],
-// [ReadOnly], [File], [Dir] or [Symlink]. The interface is sealed.
+// Op is one operation of a root: a [Base], [Layer], [Bind], [Tmpfs], [Proc], [Dev], [Device],
+// [Mask], [Substitute], [ReadOnly], [File], [Dir] or [Symlink]. The interface is sealed.
 //
 // Directories that lead to an operation's path and the mount point itself are made if
 // they are missing, with mode 0755 and root as the owner, where the root can be written
@@ -49,6 +49,7 @@ type Tmpfs struct {
 	Inodes   int64       // files and directories; 0 is DefaultTmpfsInodes
 	Mode     fs.FileMode // of its root directory: permissions and [fs.ModeSticky]; 0 is 0755
 	JobOwned bool        // the root directory belongs to the job instead of to root
+	ReadOnly bool        // nothing can be written once the root is complete
 }
 
 const (
@@ -61,11 +62,13 @@ const (
 	DefaultShmSize = 64 << 20
 )
 
-// Proc is a proc file system of the sandbox's own pid namespace. Nothing but [Mask] and
-// [ReadOnly] may follow at a path below it: programs rely on what they read there, and so
-// do security modules (CVE-2019-16884, CVE-2025-52881).
+// Proc is a proc file system of the sandbox's own pid namespace. Nothing but [Mask],
+// [Substitute] and [ReadOnly] may follow at a path below it: programs rely on what they read
+// there, and so do security modules (CVE-2019-16884, CVE-2025-52881).
 type Proc struct {
-	Target string
+	Target   string
+	Hide     HidePID // what is shown of other processes
+	PIDsOnly bool    // processes and nothing else: no meminfo, no sys (subset=pid, Linux 5.8)
 }
 
 // Dev is a small /dev: null, zero, full, random, urandom and tty of the host; the links fd,
@@ -169,10 +172,20 @@ func (o Bind) String() string {
 }
 
 func (o Tmpfs) String() string {
-	return line("tmpfs on", quote(o.Target), fmt.Sprintf("size=%d inodes=%d mode=%04o", o.Bytes(), o.Files(), o.Perm()), owner(o.JobOwned))
+	ro := ""
+	if o.ReadOnly {
+		ro = "ro"
+	}
+	return line("tmpfs on", quote(o.Target), fmt.Sprintf("size=%d inodes=%d mode=%04o", o.Bytes(), o.Files(), o.Perm()), owner(o.JobOwned), ro)
 }
 
-func (o Proc) String() string { return "proc on " + quote(o.Target) }
+func (o Proc) String() string {
+	text := "proc on " + quote(o.Target)
+	for _, option := range o.Options() {
+		text += " " + option
+	}
+	return text
+}
 
 func (o Dev) String() string {
 	return fmt.Sprintf("dev on %s shm=%d", quote(o.Target), o.ShmBytes())
@@ -182,8 +195,10 @@ func (o Mask) String() string     { return "mask " + quote(o.Target) }
 func (o ReadOnly) String() string { return "read-only " + quote(o.Target) }
 
 func (o File) String() string {
-	return line("file", quote(o.Target), fmt.Sprintf("%d bytes mode=%04o", len(o.Data), o.Perm()), owner(o.JobOwned))
+	return line("file", quote(o.Target), byteCount(o.Data), fmt.Sprintf("mode=%04o", o.Perm()), owner(o.JobOwned))
 }
+
+func byteCount(data []byte) string { return fmt.Sprintf("%d bytes", len(data)) }
 
 func (o Dir) String() string {
 	return line("dir", quote(o.Target), fmt.Sprintf("mode=%04o", o.Perm()), owner(o.JobOwned))

@@ -1,5 +1,35 @@
 package rootfs
 
+// HidePID says how much a [Proc] shows of processes that the reader may not trace
+// (ptrace(2)): in a sandbox those of other users, PID 1 and, under Landlock, those of other
+// commands. See hidepid in proc(5).
+type HidePID uint8
+
+const (
+	// HideNothing shows every process of the sandbox, as far as the files' permissions go.
+	HideNothing HidePID = iota
+	// HideContents shows that they are there, and nothing in their directories.
+	HideContents
+	// HideProcesses shows nothing of them.
+	HideProcesses
+)
+
+// hideNames are the values of the option, which the kernel takes by name since Linux 5.8. "ptraceable" is "invisible" without
+// the exception for a group of the host's.
+var hideNames = map[HidePID]string{HideNothing: "", HideContents: "noaccess", HideProcesses: "ptraceable"}
+
+// Options returns the mount options, each as KEY=VALUE.
+func (o Proc) Options() []string {
+	var options []string
+	if name := hideNames[o.Hide]; name != "" {
+		options = append(options, "hidepid="+name)
+	}
+	if o.PIDsOnly {
+		options = append(options, "subset=pid")
+	}
+	return options
+}
+
 // MaskedPaths returns the paths below /proc that tell of the whole machine, whatever the
 // namespaces, and are hidden for that. Some exist only on some kernels.
 func MaskedPaths() []string {

@@ -66,8 +66,10 @@ func Check(ops []Op) error {
 				return fault(i, op, why)
 			}
 		}
-		if why := strays(ops[:i], op); why != "" {
-			return fault(i, op, why)
+		for _, why := range []string{strays(ops[:i], op), homeless(ops[:i], op)} {
+			if why != "" {
+				return fault(i, op, why)
+			}
 		}
 	}
 	return nil
@@ -88,17 +90,14 @@ func conflict(a, b Op) string {
 	if isStack(a) || isStack(b) {
 		return "" // see misplaced
 	}
-	_, amends := b.(Mask)
-	if _, ok := b.(ReadOnly); ok {
-		amends = true
-	}
+	amends := isAmend(b)
 	ap, bp := a.Path(), b.Path()
 	switch a.(type) {
 	case Proc:
 		if !amends && Within(bp, ap) && bp != ap {
 			return "nothing is put into a proc file system"
 		}
-	case File:
+	case File, Device:
 		if Within(bp, ap) && bp != ap {
 			return "is inside " + a.String()
 		}
@@ -140,7 +139,7 @@ func strays(before []Op, op Op) string {
 
 func isAmend(op Op) bool {
 	switch op.(type) {
-	case Mask, ReadOnly:
+	case Mask, Substitute, ReadOnly:
 		return true
 	}
 	return false
@@ -188,8 +187,13 @@ func (o Tmpfs) Validate() error {
 	return check(o, why, o.Target)
 }
 
-// Validate reports a path that is none.
-func (o Proc) Validate() error { return check(o, targetFault(o.Target), o.Target) }
+// Validate reports a path that is none and an unknown way to hide.
+func (o Proc) Validate() error {
+	if _, ok := hideNames[o.Hide]; !ok {
+		return check(o, fmt.Sprintf("unknown way to hide processes, %d", o.Hide), o.Target)
+	}
+	return check(o, targetFault(o.Target), o.Target)
+}
 
 // Validate reports a path that is none and a size that makes no sense.
 func (o Dev) Validate() error {

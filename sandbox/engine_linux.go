@@ -26,7 +26,8 @@ type engine struct {
 	ids     idPlan
 	facts   *hostFacts
 	walls   walls
-	kills   bool // the filter ends programs for a call
+	view    string // of which machine /proc tells, for the report
+	kills   bool   // the filter ends programs for a call
 	box     uint64
 	pid     int
 	tasks   int
@@ -67,7 +68,11 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	if e.ids, err = planIDs(s, e.facts); err != nil {
 		return nil, err
 	}
-	ops, err := s.rootOps(e.facts.root)
+	view, err := e.viewOps()
+	if err != nil {
+		return nil, err
+	}
+	ops, err := s.rootOps(e.facts.root, view...)
 	if err != nil {
 		return nil, err
 	}
@@ -291,6 +296,9 @@ func (e *engine) describe(p *initPlan) {
 		add("root: %s", s.describeRoot())
 	}
 	add("uid %d, gid %d, %d capabilities, no_new_privs", s.uid, s.gid, len(s.caps))
+	if e.view != "" {
+		add("proc: %s", e.view)
+	}
 	if len(e.walls.filter) > 0 {
 		add("seccomp: filter of %d instructions", len(e.walls.filter)/8)
 	}

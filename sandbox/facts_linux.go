@@ -18,6 +18,7 @@ type hostFacts struct {
 	uid, gid   uint32
 	mapsAny    bool                 // may map any id: CAP_SETUID, CAP_SETGID and the right to write another's uid_map
 	mounts     bool                 // CAP_SYS_ADMIN in the initial mount namespace's owner: may idmap and clone trees of the host
+	makesNodes bool                 // CAP_MKNOD, which counts in the initial user namespace alone
 	idRange    bool                 // the ids from 2^30 on exist in our user namespace
 	ownRange   namespace.IDMap      // where they do not: ids of ours that are not our root
 	subUIDs    namespace.SubIDRange // what /etc/subuid and newuidmap allow an ordinary user; Count 0: nothing
@@ -50,6 +51,7 @@ func gatherFacts() *hostFacts {
 	has := func(c int) bool { return caps&(1<<c) != 0 }
 	f.mapsAny = f.uid == 0 && has(unix.CAP_SETUID) && has(unix.CAP_SETGID)
 	f.mounts = f.uid == 0 && has(unix.CAP_SYS_ADMIN)
+	f.makesNodes = f.mounts && has(unix.CAP_MKNOD) && mapped(0, 1<<32-1)
 	f.idRange = mapped(1<<30, 1<<30)
 	if f.mapsAny && !f.idRange {
 		f.ownRange = largestOwnRange()
@@ -63,6 +65,11 @@ func gatherFacts() *hostFacts {
 	f.tmpfsAttrs = tmpfsKeepsAttrs()
 	for _, op := range rootfs.ProcOps() {
 		f.proc[op.Path()] = lookProc(op.Path())
+	}
+	for _, path := range rootfs.Substitutes() {
+		if rootfs.Within(path, "/proc") {
+			f.proc[path] = lookProc(path)
+		}
 	}
 	f.lookAtRoot()
 	return f

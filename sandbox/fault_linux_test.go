@@ -192,6 +192,8 @@ func TestFaultSetup(t *testing.T) {
 		"rootfs": {append(fullOptions(t), WithRootfs(root)), 1},
 		"time":   {[]Option{WithTime(1e9)}, 5},
 		"host":   {hostOptions(), 3},
+		"proc":   {[]Option{WithProc(ViewFiles), BestEffort(WithMemory("64m")), WithHidePID(HideProcesses), WithDevice("/dev/zero", "/dev/my/zero")}, 4},
+		"pids":   {[]Option{WithProcPIDs()}, 19},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -101,7 +102,7 @@ func (c *Cmd) stdin() (*os.File, error) {
 	case *os.File:
 		return in, nil
 	}
-	r, w, err := c.pipe()
+	r, w, err := c.pipe(intoJob)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (c *Cmd) output(to io.Writer) (*os.File, error) {
 			return f, nil
 		}
 	}
-	r, w, err := c.pipe()
+	r, w, err := c.pipe(outOfJob)
 	if err != nil {
 		return nil, err
 	}
@@ -145,9 +146,20 @@ type sink struct {
 	own  *os.File // the writer, if it is the end of a pipe made here
 }
 
-func (c *Cmd) pipe() (r, w *os.File, err error) {
+const (
+	intoJob  fs.FileMode = 0o444 // of a pipe that the job reads
+	outOfJob fs.FileMode = 0o222 // of one that it writes
+)
+
+// pipe makes a pipe whose end in the job can be opened a second time there, as programs do that write to /dev/stdout: in that direction alone. A pipe belongs to
+// who made it, who is nobody inside where this process is root, and has mode 0600 otherwise.
+func (c *Cmd) pipe(mode fs.FileMode) (r, w *os.File, err error) {
 	if r, w, err = os.Pipe(); err != nil {
 		return nil, nil, &Error{Stage: "files", Op: "pipe", Err: err}
+	}
+	if err := w.Chmod(mode); err != nil {
+		closeFiles([]*os.File{r, w})
+		return nil, nil, &Error{Stage: "files", Op: "fchmod", Path: "pipe", Err: err}
 	}
 	return r, w, nil
 }
@@ -252,7 +264,7 @@ func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
 	if c.Stdin != nil || c.TTY != nil {
 		return nil, invalid("StdinPipe", "", "does not go with Stdin or TTY")
 	}
-	r, w, err := c.ownPipe("StdinPipe")
+	r, w, err := c.ownPipe("StdinPipe", intoJob)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +290,7 @@ func (c *Cmd) StderrPipe() (io.ReadCloser, error) {
 }
 
 func (c *Cmd) outputPipe(op string, to *io.Writer) (io.ReadCloser, error) {
-	r, w, err := c.ownPipe(op)
+	r, w, err := c.ownPipe(op, outOfJob)
 	if err != nil {
 		return nil, err
 	}
@@ -287,11 +299,11 @@ func (c *Cmd) outputPipe(op string, to *io.Writer) (io.ReadCloser, error) {
 	return r, nil
 }
 
-func (c *Cmd) ownPipe(op string) (r, w *os.File, err error) {
+func (c *Cmd) ownPipe(op string, mode fs.FileMode) (r, w *os.File, err error) {
 	if c.started.Load() {
 		return nil, nil, invalid(op, "", "comes after Start")
 	}
-	return c.pipe()
+	return c.pipe(mode)
 }
 
 // Resize tells the program's terminal its new size; the program gets SIGWINCH.

@@ -127,7 +127,7 @@ func landRules(ops []rootfs.Op, src *sources, writable bool) []landRule {
 			add(o.Target+"/shm", landWrite)
 			add(o.Target+"/mqueue", landRead|landWrite) // mq_open(2) reaches a queue by no path that begins at the root
 		case rootfs.Tmpfs:
-			if o.Target != "/" {
+			if o.Target != "/" && !o.ReadOnly {
 				add(o.Target, landWrite)
 			}
 		case rootfs.Bind:

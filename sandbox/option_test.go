@@ -41,6 +41,7 @@ func everyOption() []Option {
 		WithResolvConf("1.1.1.1", "options ndots:1"),
 		WithCredential(1001, 1002, 5, 4, 4), WithCapabilities("net_raw", "CAP_CHOWN"), WithEnv("B=2", "A=1"), WithEnv("C="), WithDir("/a"),
 		WithSeccomp(seccomp.Default()), WithLandlock(),
+		WithProc(ViewFiles), WithHidePID(HideProcesses), WithDevice("/dev/fuse", "/dev/fuse", ReadOnly),
 	}
 }
 
@@ -83,10 +84,12 @@ func TestEveryOption(t *testing.T) {
 	assert.Equal(t, Limits{CPUTime: time.Second, WallTime: time.Second, Memory: 50 << 20, Output: 16 << 20, Pids: 20}, s.commandLimits(Limits{WallTime: time.Second, Pids: 99}))
 	assert.Equal(t, []Rlimit{{3, math.MaxUint64, math.MaxUint64}, {4, 0, 0}, {6, 5, 5}, {7, 64, 128}, {8, 65536, 65536}}, s.rlimits)
 
+	assert.Equal(t, []any{ViewFiles, HideProcesses, false}, []any{s.view, s.hidePID, s.pidsOnly})
 	assert.Equal(t, "/srv/root", s.rootfsDir)
 	assert.Equal(t, []rootfs.Op{
 		rootfs.Bind{Source: "/srv/b", Target: "/a"},
 		rootfs.Bind{Source: "/srv/a", Target: "/a/b", Flags: rootfs.BindReadOnly | rootfs.BindNoExec},
+		rootfs.Device{Source: "/dev/fuse", Target: "/dev/fuse", Flags: rootfs.BindReadOnly},
 		rootfs.File{Target: "/etc/motd", Data: []byte("hello"), Mode: 0o600, JobOwned: true},
 		rootfs.Tmpfs{Target: "/tmp", Size: 64 << 20, Mode: fs.ModeSticky | 0o777},
 		rootfs.Bind{Source: "/srv/v", Target: "/v", Flags: rootfs.BindNoSUID | rootfs.BindNoDev},
@@ -286,6 +289,26 @@ func TestOptionMistakes(t *testing.T) {
 		{[]Option{WithDir("")}, "WithDir", "empty path"},
 		{[]Option{WithDir("/proc/self/fd/7")}, "WithDir", "is in /proc"},
 		{[]Option{WithDir("/box/..")}, "WithDir", `".."`},
+
+		// The kernel's files, and devices.
+		{[]Option{WithProc(9)}, "WithProc", "no view"},
+		{[]Option{WithProc(ViewFiles), WithProc(ViewLXCFS)}, "WithProc", `"files"`},
+		{[]Option{WithHidePID(9)}, "WithHidePID", "no way to hide"},
+		{[]Option{WithProcPIDs(), WithProc(ViewSandbox)}, "WithProcPIDs", "WithProc"},
+		{[]Option{WithProc(ViewLXCFS), WithHost(namespace.PID)}, "WithProc(lxcfs)", "first process"},
+		{[]Option{WithHidePID(HideContents), WithHost(namespace.PID)}, "WithHost(pid)", "WithHidePID"},
+		{[]Option{WithProcPIDs(), WithHost(namespace.PID)}, "WithHost(pid)", "WithProcPIDs"},
+		{[]Option{WithHost(namespace.Mount), WithProc(ViewFiles)}, "WithHost(mount)", "WithProc"},
+		{[]Option{WithHost(namespace.Mount), WithDevice("/dev/fuse", "/dev/fuse")}, "WithHost(mount)", "WithDevice"},
+		{[]Option{WithDevice("", "/dev/fuse")}, "WithDevice", "is empty"},
+		{[]Option{WithDevice("/dev/fuse", "/fuse")}, "WithDevice", "in a directory"},
+		{[]Option{WithDevice("/dev/fuse", "/box/fuse")}, "WithDevice", "not in /dev"},
+		{[]Option{WithDevice("/dev/fuse", "/dev/../etc/x")}, "WithDevice", `".."`},
+		{[]Option{WithDevice("/dev/fuse", "/dev/null")}, "WithDevice", "has its own"},
+		{[]Option{WithDevice("/dev/fuse", "/dev/pts/0")}, "WithDevice", "every sandbox has"},
+		{[]Option{WithDevice("/dev/fuse", "/dev/fuse", NoExec)}, "WithDevice", "ro and optional"},
+		{[]Option{WithDevice("/dev/fuse", "/dev/a"), WithFile("/dev/a", nil, 0)}, "WithFile", "is taken already"},
+		{[]Option{WithDevice("/dev/fuse", "/dev/a"), WithDevice("/dev/fuse", "/dev/a/b")}, "WithDevice", "is inside"},
 
 		// Text for files and programs.
 		{[]Option{WithEnv("A")}, "WithEnv", "NAME=value"},

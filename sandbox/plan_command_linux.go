@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/binary"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/belljar-go/belljar/namespace"
@@ -28,6 +29,7 @@ type commandSpec struct {
 type walls struct {
 	filter   []byte
 	landlock *landlock
+	cpus     []int // that commands are bound to; nil: any
 }
 
 // commandPlan is the compiled start of a command.
@@ -77,6 +79,7 @@ func compileCommand(s *spec, ids idPlan, lastCap, tasks int, w *walls, c *comman
 		rules = a.ruleset(w.landlock, len(files), c.reopen)
 	}
 	a.session(c.tty)
+	a.bindCPUs(w.cpus)
 	a.privileges(s, ids, lastCap)
 	if !own.Has(namespace.PID) {
 		a.deathSignal(unix.SIGKILL) // no PID namespace ends it with the sandbox
@@ -249,4 +252,17 @@ func (w WindowSize) bytes() []byte {
 		b = binary.NativeEndian.AppendUint16(b, v)
 	}
 	return b
+}
+
+// bindCPUs has programs that ask the scheduler for the number of CPUs see no more than these. A cpuset that was made smaller since takes precedence.
+func (a assembler) bindCPUs(cpus []int) {
+	if len(cpus) == 0 {
+		return
+	}
+	a.Stage("cpus")
+	mask := make([]uint64, slices.Max(cpus)/64+1)
+	for _, c := range cpus {
+		mask[c/64] |= 1 << (c % 64)
+	}
+	a.Call(unix.SYS_SCHED_SETAFFINITY, "sched_setaffinity", "process", plan.Zero, plan.Int(8*len(mask)), a.Words("{"+cpuList(cpus)+"}", mask...)).Tolerate(unix.EINVAL)
 }

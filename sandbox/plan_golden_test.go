@@ -16,6 +16,7 @@ import (
 	"github.com/belljar-go/belljar/rootfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files of plans")
@@ -36,14 +37,16 @@ func rootFacts() *hostFacts {
 		proc: map[string]procEntry{
 			"/proc/acpi": procDir, "/proc/kcore": procFile, "/proc/keys": procFile, "/proc/sys": procDir,
 			"/proc/sysrq-trigger": procFile, "/proc/bus": procDir,
+			"/proc/cpuinfo": procFile, "/proc/meminfo": procFile, "/proc/stat": procFile, "/proc/uptime": procFile,
 		},
+		makesNodes: true,
 	}
 }
 
 // userFacts are of the same machine for an ordinary user.
 func userFacts() *hostFacts {
 	f := rootFacts()
-	f.uid, f.gid, f.mapsAny, f.mounts = 1234, 1235, false, false
+	f.uid, f.gid, f.mapsAny, f.mounts, f.makesNodes = 1234, 1235, false, false, false
 	return f
 }
 
@@ -69,6 +72,8 @@ func handSources(s *spec, f *hostFacts, ops []rootfs.Op) *sources {
 			found.layered = len(s.ops) > 0 || len(s.layers) > 1 || s.scratch > 0
 		case rootfs.Layer:
 			found.at[o.Dir] = source{fd: -1, dir: true, handle: f.mounts}
+		case rootfs.Device:
+			found.at[o.Source] = source{fd: -1, node: node{kind: unix.S_IFCHR, rdev: unix.Mkdev(10, 229)}}
 		case rootfs.Bind:
 			base := filepath.Base(o.Source)
 			dir := !strings.Contains(base, ".") && base != "timezone"
@@ -78,6 +83,18 @@ func handSources(s *spec, f *hostFacts, ops []rootfs.Op) *sources {
 	return found
 }
 
+// viewOf is what a view of files makes of a machine with four CPUs.
+func viewOf(s *spec) []rootfs.Op {
+	if s.view == ViewHost {
+		return nil
+	}
+	m := machine{cpuinfo: "processor\t: 0\n\nprocessor\t: 1\n\n", cpus: pickCPUs([]int{0, 1, 2, 3}, s.limits.CPUs, 0), memory: s.limits.Memory, now: 1}
+	if s.view == ViewLXCFS {
+		m.lxcfs = "/var/lib/lxcfs"
+	}
+	return m.ops(s.ops)
+}
+
 // setup compiles the plan of a sandbox without looking at this machine.
 func setup(t *testing.T, f *hostFacts, opts ...Option) (*spec, idPlan, *initPlan) {
 	t.Helper()
@@ -85,7 +102,7 @@ func setup(t *testing.T, f *hostFacts, opts ...Option) (*spec, idPlan, *initPlan
 	require.NoError(t, err)
 	ids, err := planIDs(s, f)
 	require.NoError(t, err)
-	ops, err := s.rootOps(f.root)
+	ops, err := s.rootOps(f.root, viewOf(s)...)
 	require.NoError(t, err)
 	return s, ids, compileInit(s, f, ids, ops, handSources(s, f, ops))
 }
@@ -124,6 +141,11 @@ func TestGoldenSetups(t *testing.T) {
 		"scratch":             {rootFacts(), []Option{WithLayers("/srv/a", "/srv/b"), WithScratch("64m")}},
 		"layers-user":         {userFacts(), []Option{WithLayers("/srv/a", "/srv/b")}},
 		"layers-old":          {oldKernel(), []Option{WithLayers("/srv/a", "/srv/b")}},
+		"view":                {rootFacts(), []Option{WithProc(ViewFiles), WithMemory("64m"), WithCPUs(1.5), WithHidePID(HideProcesses)}},
+		"view-lxcfs":          {rootFacts(), []Option{WithProc(ViewLXCFS), WithRootfs("/srv/root"), WithBind("/sys", "/sys", ReadOnly)}},
+		"proc-pids":           {rootFacts(), []Option{WithProcPIDs()}},
+		"devices":             {rootFacts(), []Option{WithDevice("/dev/fuse", "/dev/fuse"), WithDevice("/dev/net/tun", "/dev/net/tun", ReadOnly)}},
+		"devices-user":        {userFacts(), []Option{WithDevice("/dev/fuse", "/dev/fuse")}},
 		"time":                {rootFacts(), []Option{WithTime(time.Hour, -time.Minute)}},
 		"host-namespaces":     {rootFacts(), []Option{WithHost(hosts...)}},
 		"host-pid-mount-user": {rootFacts(), []Option{WithHost(namespace.PID, namespace.Mount, namespace.User), WithCredential(65534, 65534)}},
@@ -159,7 +181,7 @@ func olderLandlock() *hostFacts {
 // noMounts is root in a container: it may map ids, but not touch the mounts of the host.
 func noMounts() *hostFacts {
 	f := rootFacts()
-	f.mounts, f.idRange = false, false
+	f.mounts, f.idRange, f.makesNodes = false, false, false
 	f.ownRange = namespace.IDMap{Inside: 0, Outside: 1, Count: 65535}
 	return f
 }
@@ -204,6 +226,7 @@ func TestGoldenCommands(t *testing.T) {
 		"command-path":            {rootFacts(), nil, 0, with(func(c *commandSpec) { c.path = "echo"; c.env = []string{"PATH=/usr/local/bin:relative::/bin"} })},
 		"command-landlock-2":      {olderLandlock(), nil, 0, with(func(c *commandSpec) { c.reopen = []uint64{onFile, 0, landFile} })},
 		"command-landlock-scoped": {rootFacts(), []Option{WithHost(namespace.PID), WithBind("/srv/out", "/out", 0), WithBind("/srv/in", "/in", rootfs.BindReadOnly), WithBind("/srv/log.txt", "/log.txt", 0), WithTmpfs("/out/tmp", "1m")}, 0, program},
+		"command-cpus":            {rootFacts(), []Option{WithProc(ViewFiles), WithCPUs(1.5)}, 0, program},
 		"command-time":            {rootFacts(), []Option{WithTime(time.Hour)}, 0, program},
 		"command-host":            {rootFacts(), []Option{WithHost(namespace.PID, namespace.Mount, namespace.User, namespace.Net), WithCredential(65534, 65534)}, 0, program},
 	}
@@ -214,7 +237,11 @@ func TestGoldenCommands(t *testing.T) {
 			require.NoError(t, err)
 			l, _, err := planLandlock(s, c.facts, ops, handSources(s, c.facts, ops))
 			require.NoError(t, err)
-			p := compileCommand(s, ids, c.facts.lastCap, c.tasks, &walls{filter: filter, landlock: l}, c.cmd)
+			w := &walls{filter: filter, landlock: l}
+			if s.view != ViewHost {
+				w.cpus = []int{0, 65}
+			}
+			p := compileCommand(s, ids, c.facts.lastCap, c.tasks, w, c.cmd)
 			text := "mode " + modeNames[p.mode] + "\n" + p.String()
 			golden(t, name, text)
 			checkText(t, text)

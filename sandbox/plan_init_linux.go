@@ -34,7 +34,7 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 	r := &rootPlan{
 		assembler: a, ids: ids, facts: f, job: owner{s.uid, s.gid}, ops: sortedForPlan(ops), sources: src,
 		trees: map[int]plan.Reg{}, devices: map[string]plan.Reg{}, made: map[string]bool{}, userns: plan.None,
-		mqueue: own.Has(namespace.IPC), ownPIDs: own.Has(namespace.PID), root: plan.None, proc: plan.None, layered: src.layered, scratch: s.scratch,
+		mqueue: own.Has(namespace.IPC), ownPIDs: own.Has(namespace.PID), root: plan.None, proc: plan.None, nodes: plan.None, switches: plan.None, layered: src.layered, scratch: s.scratch,
 	}
 	if f.mounts && ids.wire != nil {
 		userns = a.Reg("userns")
@@ -112,9 +112,16 @@ func (a assembler) limitNamespaces(r *rootPlan, ids idPlan) {
 		return
 	}
 	const file = "/proc/sys/user/max_user_namespaces"
-	fd := a.openat2(r.proc, "sys/user/max_user_namespaces", unix.O_WRONLY, "O_WRONLY", 0, file)
+	proc := r.proc
+	if r.switches != plan.None {
+		proc = r.switches
+	}
+	fd := a.openat2(proc, "sys/user/max_user_namespaces", unix.O_WRONLY, "O_WRONLY", 0, file)
 	a.write(fd, []byte("0"), file)
 	a.close(fd)
+	if r.switches != plan.None {
+		a.close(r.switches)
+	}
 }
 
 // network brings the loopback up: a new network namespace has one, down.

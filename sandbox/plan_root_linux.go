@@ -32,18 +32,20 @@ type rootPlan struct {
 	sources *sources
 	userns  plan.Reg // descriptor of the user namespace; None: ids are not mapped on mounts
 
-	trees   map[int]plan.Reg // of binds, by index of the operation
-	devices map[string]plan.Reg
-	proc    plan.Reg
-	root    plan.Reg
-	stack   []plan.Reg      // base and layers, the lowest first
-	made    map[string]bool // directories known to exist
-	mapped  []mappedTree
-	mqueue  bool
-	ownPIDs bool
-	layered bool  // a layer in memory lies over the root
-	scratch int64 // bytes of that layer, if the job may write to it
-	notes   []string
+	trees    map[int]plan.Reg // of binds, by index of the operation
+	devices  map[string]plan.Reg
+	nodes    plan.Reg // a file system with the caller's devices
+	proc     plan.Reg
+	switches plan.Reg // a proc for the library's own use, if proc has no sys
+	root     plan.Reg
+	stack    []plan.Reg      // base and layers, the lowest first
+	made     map[string]bool // directories known to exist
+	mapped   []mappedTree
+	mqueue   bool
+	ownPIDs  bool
+	layered  bool  // a layer in memory lies over the root
+	scratch  int64 // bytes of that layer, if the job may write to it
+	notes    []string
 }
 
 type owner struct{ uid, gid uint32 }
@@ -60,7 +62,7 @@ var deviceNames = []string{"null", "zero", "full", "random", "urandom", "tty"}
 func sortedForPlan(ops []rootfs.Op) []rootfs.Op {
 	late := func(op rootfs.Op) bool {
 		switch op.(type) {
-		case rootfs.Proc, rootfs.Mask, rootfs.ReadOnly:
+		case rootfs.Proc, rootfs.Mask, rootfs.Substitute, rootfs.ReadOnly:
 			return true
 		}
 		return false
@@ -96,6 +98,14 @@ func (r *rootPlan) open() {
 			if _, ok := r.trees[i]; !ok {
 				r.trees[i] = r.openSource(op.Source, bindAttrs(op.Flags))
 			}
+		case rootfs.Substitute:
+			if op.Source != "" && r.exists(op.Target) {
+				r.trees[i] = r.openSource(op.Source, attrNone|attrRO)
+			}
+		case rootfs.Device:
+			if r.nodes == plan.None {
+				r.trees[i] = r.openTree(op.Source)
+			}
 		case rootfs.Dev:
 			for _, d := range deviceNames {
 				t := r.openTree("/dev/" + d)
@@ -104,7 +114,7 @@ func (r *rootPlan) open() {
 			}
 		case rootfs.Proc:
 			if r.ownPIDs {
-				r.proc = r.filesystem("proc", op.Target, attrNone)
+				r.proc = r.newProc(op)
 			} else {
 				// A proc of the host's PID namespace can only be mounted by the host's root (proc(5)).
 				r.proc = r.openTree("/proc")
@@ -169,6 +179,7 @@ func (r *rootPlan) openHandles(keep *[]plan.Reg) []string {
 			}
 		}
 	}
+	r.newNodes(keep)
 	return handles
 }
 
@@ -213,6 +224,7 @@ func (r *rootPlan) pivotTo(root plan.Reg) {
 
 // fill is the third part.
 func (r *rootPlan) fill() {
+	r.takeNodes()
 	for i, op := range r.ops {
 		switch op := op.(type) {
 		case rootfs.Base, rootfs.Layer:
@@ -223,11 +235,16 @@ func (r *rootPlan) fill() {
 				r.place(r.tmpfs(op), op.Target, true)
 			}
 		case rootfs.Proc:
+			r.substitutes(op.Target)
 			r.placeOwn(r.proc, op.Target, true)
 		case rootfs.Dev:
 			r.dev(op)
+		case rootfs.Device:
+			r.device(i, op)
 		case rootfs.Mask:
 			r.mask(op.Target)
+		case rootfs.Substitute:
+			r.substitute(i, op.Target)
 		case rootfs.ReadOnly:
 			r.readOnly(op.Target)
 		case rootfs.File:
@@ -239,11 +256,14 @@ func (r *rootPlan) fill() {
 		}
 	}
 	for _, op := range r.ops {
-		// Where the job's id is the only one there is, it owns /dev. Nodes, pts and shm are mounts of their own.
-		if dev, ok := op.(rootfs.Dev); ok {
-			at := r.openat2(plan.None, dev.Target, unix.O_PATH, "O_PATH", 0, dev.Target)
-			r.setattr(at, dev.Target, attrRO, false, false)
-			r.close(at)
+		switch op := op.(type) {
+		case rootfs.Dev:
+			// Where the job's id is the only one there is, it owns /dev. Nodes, pts and shm are mounts of their own.
+			r.lock(op.Target)
+		case rootfs.Tmpfs:
+			if op.ReadOnly {
+				r.lock(op.Target)
+			}
 		}
 	}
 	if r.layered && r.scratch == 0 {
@@ -289,10 +309,15 @@ func (r *rootPlan) place(tree plan.Reg, target string, dir bool) {
 		fd := r.create(target, 0o644, unix.EROFS, unix.EEXIST, unix.EISDIR)
 		r.close(fd)
 	}
+	r.putOn(tree, target)
+	r.close(tree)
+}
+
+// putOn attaches a tree at a path that exists.
+func (r *rootPlan) putOn(tree plan.Reg, target string) {
 	at := r.openat2(plan.None, target, unix.O_PATH, "O_PATH", 0, target)
 	r.attach(tree, at, target)
 	r.close(at)
-	r.close(tree)
 }
 
 // placeOwn is place for what the library relies on itself: proc and dev. A root in which a symbolic link leads there is refused, or later steps
@@ -301,6 +326,22 @@ func (r *rootPlan) placeOwn(tree plan.Reg, target string, dir bool) {
 	r.strict = true
 	r.place(tree, target, dir)
 	r.strict = false
+}
+
+// borrow attaches a file system of the library's own where another is going to be, for as long as use takes: of one that is attached nowhere no file can be
+// cloned before Linux 6.15.
+func (r *rootPlan) borrow(tree plan.Reg, target, object string, use func()) {
+	r.strict = true
+	r.parents(target)
+	r.mkdirat(target, 0o755)
+	r.made[target] = true
+	r.putOn(tree, target)
+	r.strict = false
+	use()
+	r.Call(unix.SYS_FCHDIR, "fchdir", object, plan.R(tree))
+	r.Call(unix.SYS_UMOUNT2, "umount2", object, r.Str("."), plan.Flag(unix.MNT_DETACH, "MNT_DETACH"))
+	r.Call(unix.SYS_CHDIR, "chdir", "/", r.Str("/"))
+	r.close(tree)
 }
 
 // create makes a file; with a tolerated error the next step, its close, is passed over.
@@ -353,7 +394,7 @@ func (r *rootPlan) symlink(link, target string) {
 
 // dev makes /dev: nodes of the host on empty files, since a user namespace cannot make nodes.
 func (r *rootPlan) dev(op rootfs.Dev) {
-	r.placeOwn(r.filesystem("tmpfs", op.Target, attrNone&^unix.MOUNT_ATTR_NODEV, "size=65536", "nr_inodes=64", "mode=0755"), op.Target, true)
+	r.placeOwn(r.filesystem("tmpfs", op.Target, attrNone&^unix.MOUNT_ATTR_NODEV, "size=65536", "nr_inodes="+strconv.Itoa(r.devInodes()), "mode=0755"), op.Target, true)
 	for _, d := range deviceNames {
 		r.placeOwn(r.devices[d], op.Target+"/"+d, false)
 	}
@@ -392,9 +433,7 @@ func (r *rootPlan) cover(tree plan.Reg, target string) {
 
 func (r *rootPlan) readOnly(target string) {
 	if target == "/" {
-		at := r.openat2(plan.None, "/", unix.O_PATH, "O_PATH", 0, "/")
-		r.setattr(at, "/", attrRO, false, false)
-		r.close(at)
+		r.lock(target)
 		return
 	}
 	if r.facts.proc[target] == procMissing {
@@ -403,4 +442,11 @@ func (r *rootPlan) readOnly(target string) {
 	tree := r.openTree(target)
 	r.setattr(tree, target, attrNone|attrRO, true, false)
 	r.cover(tree, target)
+}
+
+// lock makes the mount at a path read-only, and no mount in it.
+func (r *rootPlan) lock(target string) {
+	at := r.openat2(plan.None, target, unix.O_PATH, "O_PATH", 0, target)
+	r.setattr(at, target, attrRO, false, false)
+	r.close(at)
 }

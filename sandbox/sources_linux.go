@@ -12,6 +12,7 @@ import (
 type source struct {
 	fd     int  // O_PATH
 	dir    bool // it is a directory
+	node   node // the device that it is
 	handle bool // the zygote clones what the descriptor stands for, instead of what the path leads to later
 }
 
@@ -67,6 +68,21 @@ func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (*sources, error) {
 			if err != nil {
 				return found, &Error{Stage: "root", Op: "WithBind", Path: o.Source, Err: err}
 			}
+		case rootfs.Device:
+			skip, err := found.openDevice(o, f)
+			if err != nil {
+				return found, &Error{Stage: "root", Op: "WithDevice", Path: o.Source, Err: err}
+			}
+			if skip {
+				continue
+			}
+		case rootfs.Substitute:
+			if o.Source == "" {
+				break
+			}
+			if err := found.open(o.Source, false); err != nil {
+				return found, &Error{Stage: "root", Op: "WithProc", Path: o.Source, Err: err}
+			}
 		case rootfs.Base:
 			if err := found.openDir(o.Dir, f.mounts); err != nil {
 				return found, &Error{Stage: "root", Op: s.rootOption(), Path: o.Dir, Err: err}
@@ -108,6 +124,46 @@ func (s *sources) openDir(path string, handle bool) error {
 	}
 	return err
 }
+
+// openDevice opens a device that the caller may open as it is going to be, since who has left privileges to the zygote is not to get more by it. skip says
+// that there is none and there need not be.
+func (s *sources) openDevice(d rootfs.Device, f *hostFacts) (skip bool, err error) {
+	fd, err := unix.Open(d.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT && d.Flags&rootfs.BindOptional != 0 {
+		s.skipped = append(s.skipped, d.Source)
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return false, err
+	}
+	kind := st.Mode & unix.S_IFMT
+	if kind != unix.S_IFCHR && kind != unix.S_IFBLK {
+		return false, errNoDevice
+	}
+	mode := uint32(unix.R_OK)
+	if d.Flags&rootfs.BindReadOnly == 0 {
+		mode |= unix.W_OK
+	} else if !f.makesNodes {
+		return false, errWholeDevice
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), mode, unix.AT_EACCESS); err != nil {
+		return false, err
+	}
+	if _, ok := s.at[d.Source]; !ok {
+		s.at[d.Source] = source{fd: -1, node: node{kind, st.Rdev}}
+	}
+	return false, nil
+}
+
+var (
+	errNoDevice    = fmt.Errorf("is no device: %w", ErrInvalid)
+	errWholeDevice = fmt.Errorf("only the host's root can make a node that is less than the device: leave ReadOnly out, or narrow the host's own: %w", ErrUnsupported)
+)
 
 func inspect(fd int) (dir bool, err error) {
 	dir, err = isDir(fd)
@@ -152,7 +208,7 @@ func (s *sources) incomplete(ops []rootfs.Op) bool {
 		switch o := op.(type) {
 		case rootfs.File, rootfs.Symlink, rootfs.Dir:
 			return true
-		case rootfs.Mask, rootfs.ReadOnly:
+		case rootfs.Mask, rootfs.ReadOnly, rootfs.Substitute:
 			continue
 		case rootfs.Bind:
 			if !has(root, target, s.at[o.Source].dir) {

@@ -41,6 +41,9 @@ type spec struct {
 	volumes    []rootfs.Volume   // whose directories some of the ops bind
 	hosts      map[string]string // name to address, for /etc/hosts
 	resolvConf []string          // lines of /etc/resolv.conf
+	view       View              // of which machine the files of /proc tell
+	hidePID    rootfs.HidePID
+	pidsOnly   bool // /proc has processes and nothing else
 
 	uid, gid uint32
 	groups   []uint32

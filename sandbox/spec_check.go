@@ -51,8 +51,9 @@ func (s *spec) checkHost() error {
 // needs are the options that need a namespace of one's own.
 var needs = map[namespace.Kind][]string{
 	namespace.User:  {"WithIDMap"},
+	namespace.PID:   {"WithHidePID", "WithProcPIDs"},
 	namespace.UTS:   {"WithHostname"},
-	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithScratch", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf"},
+	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithScratch", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf", "WithDevice", "WithProc", "WithHidePID", "WithProcPIDs"},
 }
 
 // checkIDs finds ids of the job that the caller's map leaves out.
@@ -111,8 +112,14 @@ func (s *spec) checkRoot() error {
 			}
 		}
 	}
+	switch {
+	case s.pidsOnly && s.view != ViewHost:
+		return together("WithProcPIDs", "WithProc", "there are no files left to tell of a machine")
+	case s.view == ViewLXCFS && !s.namespaces.Has(namespace.PID):
+		return together("WithProc(lxcfs)", "WithHost(pid)", "lxcfs tells of the PID namespace's first process")
+	}
 	if s.scratch > 0 && s.hasDefaultRoot() {
 		return invalid("WithScratch", "", "needs WithRootfs or WithLayers: the default root shows the host's own folders, and has /tmp and /box to write to")
 	}
-	return opError("", rootfs.Check(s.ops))
+	return opError("", rootfs.Check(s.partOps()))
 }

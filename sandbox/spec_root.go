@@ -48,7 +48,7 @@ func reserved(target string) string {
 }
 
 // optionOf names the option that makes an operation.
-var optionOf = map[string]string{"base": "WithRootfs", "layer": "WithLayers", "bind": "WithBind", "tmpfs": "WithTmpfs", "file": "WithFile"}
+var optionOf = map[string]string{"base": "WithRootfs", "layer": "WithLayers", "bind": "WithBind", "tmpfs": "WithTmpfs", "file": "WithFile", "device": "WithDevice", "substitute": "WithProc"}
 
 // opError turns the error of a root operation into that of the option, which is found by
 // the operation if label is empty.
@@ -99,13 +99,13 @@ func cloneOps(ops []rootfs.Op) []rootfs.Op {
 }
 
 // rootOps returns the whole root as an ordered list for the engine: of the default root on
-// a host with these facts, or of WithRootfs, which needs no facts. It is nil if the mount
-// namespace is the host's.
-func (s *spec) rootOps(f rootfs.Facts) ([]rootfs.Op, error) {
+// a host with these facts, or of WithRootfs, which needs no facts; extra are further ones of
+// the library's own. It is nil if the mount namespace is the host's.
+func (s *spec) rootOps(f rootfs.Facts, extra ...rootfs.Op) ([]rootfs.Op, error) {
 	if !s.namespaces.Has(namespace.Mount) {
 		return nil, nil
 	}
-	more := cloneOps(s.ops)
+	more := s.withExtra(extra)
 	etc := rootfs.Etc{Hostname: s.hostname, UID: s.uid, GID: s.gid, Home: defaultDir, Hosts: s.hosts, ResolvConf: s.resolvConf}
 	var ops []rootfs.Op
 	if s.hasDefaultRoot() {
@@ -120,10 +120,45 @@ func (s *spec) rootOps(f rootfs.Facts) ([]rootfs.Op, error) {
 		}
 		ops = rootfs.Stack(s.stack(), more...)
 	}
+	ops = s.procAs(ops)
 	if err := rootfs.Validate(ops); err != nil {
 		return nil, opError("", err)
 	}
 	return ops, nil
+}
+
+// withExtra puts what the library adds around the caller's operations: mounts before what may lie in them, and what is done to files of a proc
+// last.
+func (s *spec) withExtra(extra []rootfs.Op) []rootfs.Op {
+	more := cloneOps(s.ops)
+	at := 0
+	for _, op := range extra {
+		if _, late := op.(rootfs.Substitute); late {
+			more = append(more, op)
+			continue
+		}
+		more = slices.Insert(more, at, op)
+		at++
+	}
+	return more
+}
+
+// procAs makes the proc of a root the kind that was asked for.
+func (s *spec) procAs(ops []rootfs.Op) []rootfs.Op {
+	at := slices.IndexFunc(ops, func(op rootfs.Op) bool { _, ok := op.(rootfs.Proc); return ok })
+	if at < 0 {
+		return ops
+	}
+	proc := ops[at].(rootfs.Proc)
+	proc.Hide, proc.PIDsOnly = s.hidePID, s.pidsOnly
+	ops[at] = proc
+	if !proc.PIDsOnly {
+		return ops
+	}
+	// What would be masked is not there.
+	return slices.DeleteFunc(ops, func(op rootfs.Op) bool {
+		return op.Path() != proc.Target && rootfs.Within(op.Path(), proc.Target)
+	})
 }
 
 // hasDefaultRoot tells whether no option says what the root is.

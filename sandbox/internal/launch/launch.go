@@ -4,6 +4,7 @@ package launch
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -265,6 +266,17 @@ func (l *launch) accompany() error {
 	return nil
 }
 
+// note keeps account of the descriptors that the parent's steps have opened.
+func (l *launch) note(s *plan.Step, res int) {
+	switch s.Nr {
+	case unix.SYS_OPEN_TREE, unix.SYS_OPENAT2, unix.SYS_FSOPEN, unix.SYS_FSMOUNT:
+		l.opened = append(l.opened, res)
+	case unix.SYS_CLOSE:
+		fd := int(*l.reg(plan.Reg(s.Args[0].Value)))
+		l.opened = slices.DeleteFunc(l.opened, func(o int) bool { return o == fd })
+	}
+}
+
 // parentSteps runs the zygote's own steps of the plan.
 func (l *launch) parentSteps() error {
 	at := l.dataAt(l.Plan)
@@ -280,8 +292,8 @@ func (l *launch) parentSteps() error {
 			}
 			res = -int64(errno)
 			i += s.Skip
-		} else if s.Nr == unix.SYS_OPEN_TREE || s.Nr == unix.SYS_OPENAT2 {
-			l.opened = append(l.opened, int(res))
+		} else {
+			l.note(s, int(res))
 		}
 		if s.Out != plan.None {
 			*l.reg(s.Out) = res

@@ -1,0 +1,90 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// viewTurn counts the sandboxes whose commands are bound to some of the CPUs.
+var viewTurn atomic.Int64
+
+// hostCPUInfo is read once: the kernel takes its time over it, and no CPU changes its kind.
+var hostCPUInfo = sync.OnceValue(func() string {
+	b, _ := os.ReadFile("/proc/cpuinfo")
+	return string(b)
+})
+
+// viewOps decides what the sandbox is told of its machine, and returns the operations by which it is.
+func (e *engine) viewOps() ([]rootfs.Op, error) {
+	s := e.spec
+	if s.view == ViewHost {
+		return nil, nil
+	}
+	m := machine{now: time.Now().Unix(), memory: max(s.limits.Memory, 0), swap: max(s.limits.Swap, 0), cpuinfo: hostCPUInfo()}
+	allowed, err := e.allowedCPUs()
+	if err != nil {
+		return nil, err
+	}
+	turn := 0
+	if s.limits.CPUs > 0 {
+		turn = int(viewTurn.Add(1) & (1<<30 - 1))
+	}
+	m.cpus = pickCPUs(allowed, s.limits.CPUs, turn)
+	if m.allCPUs = len(m.cpus) == len(allowed); !m.allCPUs {
+		e.walls.cpus = m.cpus
+	}
+	if s.view == ViewSandbox || s.view == ViewLXCFS {
+		var why error
+		if m.lxcfs, why = e.lxcfs(); why != nil && s.view == ViewLXCFS {
+			if !s.mayGiveUp("WithProc") {
+				return nil, &Error{Stage: "root", Op: "WithProc", Path: ViewLXCFS.String(), Err: why}
+			}
+			e.giveUp("WithProc", why)
+		}
+	}
+	e.view = "of the sandbox as it was made, by files that do not change"
+	if m.lxcfs != "" {
+		e.view = "of the sandbox, by lxcfs at " + quotePath(m.lxcfs)
+	}
+	e.view += ", CPUs " + cpuList(m.cpus)
+	return m.ops(s.ops), nil
+}
+
+// allowedCPUs are those that the host program may use, as its zygote does.
+func (e *engine) allowedCPUs() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(e.z.pid, &set); err != nil {
+		return nil, &Error{Stage: "root", Op: "sched_getaffinity", Path: "zygote", Err: err}
+	}
+	var cpus []int
+	for c := range len(set) * 64 {
+		if set.IsSet(c) {
+			cpus = append(cpus, c)
+		}
+	}
+	return cpus, nil
+}
+
+// lxcfs returns where lxcfs shows its files.
+func (e *engine) lxcfs() (string, error) {
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return m.FSType != "fuse.lxcfs" || m.Root != "/", false
+	})
+	if err != nil {
+		return "", err
+	}
+	if len(mounts) == 0 {
+		return "", errNoLXCFS
+	}
+	return strings.TrimSuffix(mounts[0].Mountpoint, "/"), nil
+}
+
+var errNoLXCFS = fmt.Errorf("lxcfs is not mounted here: %w", ErrUnsupported)
