@@ -122,7 +122,7 @@ func (e *engine) compileFilter() error {
 	}
 	prog, err := policy.Compile()
 	if err == nil {
-		e.walls.filter = prog.Bytes()
+		e.walls.filter, e.walls.flags = prog.Bytes(), prog.Flags()
 		e.kills = hasAction(policy, seccomp.KillProcess, seccomp.Trap)
 		return nil
 	}

@@ -59,3 +59,23 @@ func TestFilterIsAnOption(t *testing.T) {
 	assert.NotEqual(t, 0, res.ExitCode, out)
 	assert.Equal(t, "Linux", sh(t, standing(t), "uname"))
 }
+
+// TestFilterFlags: what a policy asks of the kernel beside the program is in the call that loads it, and the kernel takes it. A command has one thread
+// then, so TSYNC has nothing to do.
+func TestFilterFlags(t *testing.T) {
+	t.Parallel()
+	policy := seccomp.Default()
+	policy.Flags = seccomp.FlagLog | seccomp.FlagSpecAllow | seccomp.FlagTSync
+	program, err := policy.Compile()
+	require.NoError(t, err)
+	s, ids, _ := setup(t, rootFacts())
+	text := compileCommand(s, ids, rootFacts().lastCap, 0, &walls{filter: program.Bytes(), flags: program.Flags()}, &commandSpec{path: "/bin/true"}).String()
+	assert.Regexp(t, `seccomp\(SET_MODE_FILTER, LOG SPEC_ALLOW, `, text)
+
+	sb := standing(t, WithSeccomp(policy))
+	assert.Equal(t, "2", sh(t, sb, "while read k v; do case $k in Seccomp:) echo $v;; esac; done </proc/self/status"))
+	sb.engine.walls.flags = 1 << 30 // no flag of any kernel: so it is the kernel that reads them
+	_, err = sb.Run(inTime(t), "/bin/true")
+	require.ErrorIs(t, err, unix.EINVAL)
+	require.ErrorContains(t, err, "seccomp")
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/seccomp"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,6 +29,7 @@ type commandSpec struct {
 // walls are what holds every command of a sandbox beside its namespaces and limits.
 type walls struct {
 	filter   []byte
+	flags    seccomp.Flags // with which the filter is loaded
 	landlock *landlock
 	cpus     []int // that commands are bound to; nil: any
 }
@@ -89,7 +91,7 @@ func compileCommand(s *spec, ids idPlan, lastCap, tasks int, w *walls, c *comman
 	if rules != plan.None {
 		a.restrict(rules)
 	}
-	a.exec(p, w.filter, c)
+	a.exec(p, w, c)
 	p.Plan = a.Plan()
 	return p
 }
@@ -137,11 +139,15 @@ func (a assembler) privileges(s *spec, ids idPlan, lastCap int) {
 }
 
 // exec resets the signal mask, installs the filter and becomes the program.
-func (a assembler) exec(p *commandPlan, filter []byte, c *commandSpec) {
+func (a assembler) exec(p *commandPlan, w *walls, c *commandSpec) {
 	a.Stage("exec")
 	a.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "process", plan.Flag(unix.SIG_SETMASK, "SIG_SETMASK"), a.Words("[]", 0), plan.Null, plan.Int(8))
-	if len(filter) > 0 {
-		a.Call(unix.SYS_SECCOMP, "seccomp", "filter", plan.Flag(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), plan.Zero, a.Filter(filter))
+	if len(w.filter) > 0 {
+		flags := plan.Zero
+		if f := w.flags &^ seccomp.FlagTSync; f != 0 { // there is one thread
+			flags = plan.Flag(uint64(f), f.String())
+		}
+		a.Call(unix.SYS_SECCOMP, "seccomp", "filter", plan.Flag(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), flags, a.Filter(w.filter))
 	}
 	p.attempts = execPaths(c.path, c.env)
 	argv, envp := a.Strings(c.args), a.Strings(c.env)

@@ -97,12 +97,12 @@ func (r Rule) code() []insn {
 	return append(code, ret(r.Action))
 }
 
-// rulesBlock tries rules in order.
+// rulesBlock tries rules in order. What is too long for the kernel is cut, and still too long for it.
 func rulesBlock(rules []Rule, otherwise Action) []insn {
 	var code []insn
 	for _, r := range rules {
 		code = append(code, r.code()...)
-		if len(r.Args) == 0 {
+		if len(r.Args) == 0 || len(code) > maxInsns {
 			return code
 		}
 	}

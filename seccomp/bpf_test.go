@@ -13,7 +13,8 @@ type callData struct {
 }
 
 func (d callData) bytes() []byte {
-	b := binary.LittleEndian.AppendUint32(nil, d.number)
+	b := make([]byte, 0, 64)
+	b = binary.LittleEndian.AppendUint32(b, d.number)
 	b = binary.LittleEndian.AppendUint32(b, d.arch)
 	b = binary.LittleEndian.AppendUint64(b, 0x1122334455667788) // instruction pointer: no program may care
 	for _, a := range d.args {
@@ -26,47 +27,60 @@ func (d callData) bytes() []byte {
 // Documentation/networking/filter.rst) and sharing nothing with the package. It refuses what the kernel's checker
 // refuses: jumps out of the program, loads that are not aligned words of seccomp_data, a program that can end without a
 // return.
-type interpreter struct{ raw []byte }
+type interpreter struct{ code []word }
+
+type word struct {
+	op     uint16
+	jt, jf int
+	k      uint32
+}
+
+func newInterpreter(raw []byte) interpreter {
+	var m interpreter
+	for ; len(raw) >= 8; raw = raw[8:] {
+		m.code = append(m.code, word{
+			op: binary.LittleEndian.Uint16(raw), jt: int(raw[2]), jf: int(raw[3]), k: binary.LittleEndian.Uint32(raw[4:]),
+		})
+	}
+	return m
+}
 
 func (m interpreter) run(data []byte) (result uint32, steps int, err error) {
 	var a uint32
-	count := len(m.raw) / 8
-	for pc := 0; pc < count; pc++ {
+	for pc := 0; pc < len(m.code); pc++ {
 		steps++
-		code := binary.LittleEndian.Uint16(m.raw[pc*8:])
-		jt, jf := int(m.raw[pc*8+2]), int(m.raw[pc*8+3])
-		k := binary.LittleEndian.Uint32(m.raw[pc*8+4:])
+		i := m.code[pc]
 		taken := false
-		switch code {
+		switch i.op {
 		case 0x20:
-			if k%4 != 0 || int(k)+4 > len(data) {
-				return 0, steps, fmt.Errorf("pc %d: load from %d", pc, k)
+			if i.k%4 != 0 || int(i.k)+4 > len(data) {
+				return 0, steps, fmt.Errorf("pc %d: load from %d", pc, i.k)
 			}
-			a = binary.LittleEndian.Uint32(data[k:])
+			a = binary.LittleEndian.Uint32(data[i.k:])
 			continue
 		case 0x54:
-			a &= k
+			a &= i.k
 			continue
 		case 0x06:
-			return k, steps, nil
+			return i.k, steps, nil
 		case 0x05:
-			pc += int(k)
+			pc += int(i.k)
 			continue
 		case 0x15:
-			taken = a == k
+			taken = a == i.k
 		case 0x25:
-			taken = a > k
+			taken = a > i.k
 		case 0x35:
-			taken = a >= k
+			taken = a >= i.k
 		case 0x45:
-			taken = a&k != 0
+			taken = a&i.k != 0
 		default:
-			return 0, steps, fmt.Errorf("pc %d: instruction %#x", pc, code)
+			return 0, steps, fmt.Errorf("pc %d: instruction %#x", pc, i.op)
 		}
 		if taken {
-			pc += jt
+			pc += i.jt
 		} else {
-			pc += jf
+			pc += i.jf
 		}
 	}
 	return 0, steps, fmt.Errorf("ran off the end")

@@ -49,6 +49,7 @@ func (p Policy) key() string {
 	number := func(v uint64) { b = binary.AppendUvarint(b, v) }
 	number(uint64(p.Default))
 	number(uint64(p.unknown()))
+	number(uint64(p.Flags))
 	for _, r := range p.Rules {
 		number(uint64(r.Action))
 		number(uint64(len(r.Names)))
@@ -62,6 +63,10 @@ func (p Policy) key() string {
 			number(uint64(a.Op))
 			number(a.Value)
 			number(a.ValueTwo)
+		}
+		number(uint64(len(r.Arches)))
+		for _, arch := range r.Arches {
+			number(uint64(arch))
 		}
 	}
 	return string(b)

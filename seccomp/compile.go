@@ -31,5 +31,5 @@ func (p Policy) compileWith(arch Arch, backend func(Arch, Policy) ([]insn, error
 	if len(code) > maxInsns {
 		return Program{}, &PolicyError{Rule: -1, Reason: fmt.Sprintf("%d instructions, at most %d", len(code), maxInsns), Err: ErrTooLarge}
 	}
-	return Program{arch: arch, code: string(encode(code))}, nil
+	return Program{arch: arch, flags: p.Flags, code: string(encode(code))}, nil
 }

@@ -140,7 +140,7 @@ func assertProgram(t *testing.T, arch Arch, d callData, want Action) {
 	if program.Arch() != arch {
 		return
 	}
-	got, _, err := interpreter{program.Bytes()}.run(d.bytes())
+	got, _, err := newInterpreter(program.Bytes()).run(d.bytes())
 	assert.NoError(t, err)
 	assert.Equal(t, want, Action(got), "program: number %#x args %#x", d.number, d.args)
 }

@@ -52,7 +52,7 @@ func (p Policy) decide(arch Arch) (actions map[uint32]Action, blocks map[uint32]
 	for _, number := range calls {
 		actions[number], blocks[number] = p.Default, []insn{ret(p.Default)}
 	}
-	for name, indices := range p.byCall() {
+	for name, indices := range p.byCall(arch) {
 		number, ok := arch.Number(name)
 		if !ok {
 			continue

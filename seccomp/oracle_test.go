@@ -3,33 +3,67 @@ package seccomp
 import (
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"syscall"
 )
 
-// meaning is what a policy says of a call, straight from the words of its documentation: slow, and blind to how programs
-// are made.
-func meaning(p Policy, native Arch, d callData) Action {
-	enosys := Errno(syscall.ENOSYS)
-	if d.arch != uint32(native) {
-		return KillProcess
-	}
-	if native == AMD64 && d.number >= 0x40000000 && d.number != 0xffffffff {
-		return enosys
-	}
-	name, known := native.Name(d.number)
-	if !known {
-		if d.number == 0xffffffff && native == AMD64 || p.Unknown == 0 {
-			return enosys
-		}
-		return p.Unknown
-	}
+// oracle is what a policy says of calls, straight from the words of its documentation: it is blind to how programs are
+// made, and shares no code with what makes them.
+type oracle struct {
+	policy Policy
+	native Arch
+	rules  map[uint32][]Rule // by number, in the policy's order
+	known  map[uint32]bool
+}
+
+func newOracle(p Policy, native Arch) oracle {
+	o := oracle{p, native, map[uint32][]Rule{}, knownNumbers()[native]}
 	for _, r := range p.Rules {
-		if slices.Contains(r.Names, name) && !slices.ContainsFunc(r.Args, func(a Arg) bool { return !condition(a, d.args) }) {
+		if r.Arches != nil && !slices.Contains(r.Arches, native) {
+			continue
+		}
+		for _, name := range r.Names {
+			if number, ok := native.Number(name); ok {
+				o.rules[number] = append(o.rules[number], r)
+			}
+		}
+	}
+	return o
+}
+
+var knownNumbers = sync.OnceValue(func() map[Arch]map[uint32]bool {
+	known := map[Arch]map[uint32]bool{AMD64: {}, ARM64: {}}
+	for arch, numbers := range known {
+		for _, name := range arch.Names() {
+			number, _ := arch.Number(name)
+			numbers[number] = true
+		}
+	}
+	return known
+})
+
+func (o oracle) decide(d callData) Action {
+	enosys := Errno(syscall.ENOSYS)
+	switch {
+	case d.arch != uint32(o.native):
+		return KillProcess
+	case o.native == AMD64 && d.number >= 0x40000000:
+		return enosys
+	case !o.known[d.number] && o.policy.Unknown == 0:
+		return enosys
+	case !o.known[d.number]:
+		return o.policy.Unknown
+	}
+	for _, r := range o.rules[d.number] {
+		if !slices.ContainsFunc(r.Args, func(a Arg) bool { return !condition(a, d.args) }) {
 			return r.Action
 		}
 	}
-	return p.Default
+	return o.policy.Default
 }
+
+// meaning asks once.
+func meaning(p Policy, native Arch, d callData) Action { return newOracle(p, native).decide(d) }
 
 func condition(a Arg, args [6]uint64) bool {
 	v := args[a.Index]
@@ -52,37 +86,69 @@ func condition(a Arg, args [6]uint64) bool {
 	panic("no such comparison")
 }
 
-// edges are argument values at which a condition may change its mind, and some that only differ in the upper half.
-func edges(args []Arg) []uint64 {
-	values := []uint64{0, 1, 0xffffffff, 1 << 32, 1 << 63, ^uint64(0)}
-	for _, a := range args {
-		for _, v := range []uint64{a.Value, a.ValueTwo, a.ValueTwo | ^a.Value, a.ValueTwo ^ a.Value&-a.Value} {
-			values = append(values, v, v-1, v+1, v^1<<32, v^1<<63, v&0xffffffff, v<<32)
-		}
+// edges are values at which a condition may change its mind, and some that only differ in one half.
+func edges(a Arg) []uint64 {
+	at := []uint64{a.Value}
+	if a.Op == MaskedEqual {
+		at = []uint64{a.Value, a.ValueTwo, a.ValueTwo | ^a.Value, a.ValueTwo ^ a.Value&-a.Value}
 	}
-	slices.Sort(values)
-	return slices.Compact(values)
+	var values []uint64
+	for _, v := range at {
+		values = append(values, v, v-1, v+1, v^1<<32, v^1<<63, v&0xffffffff, v<<32)
+	}
+	return values
 }
 
-// calls yields argument sets for a call: every edge on each argument the policy looks at, the others at random.
+// meets gives a value that meets the condition, as far as one value can be chosen for it alone.
+func meets(a Arg, random *rand.Rand) uint64 {
+	switch a.Op {
+	case NotEqual, Greater:
+		return a.Value + 1
+	case Less:
+		return a.Value - 1
+	case MaskedEqual:
+		return a.ValueTwo | random.Uint64()&^a.Value
+	}
+	return a.Value
+}
+
+// argSets yields arguments for a call: around such as meet all of a rule, every edge of every condition on its argument,
+// the others as the rule wants them.
 func argSets(p Policy, name string, random *rand.Rand) [][6]uint64 {
-	var conditions []Arg
+	var rules []Rule
+	var values [6][]uint64
+	conditions := 0
 	for _, r := range p.Rules {
-		if slices.Contains(r.Names, name) {
-			conditions = append(conditions, r.Args...)
+		if name == "" || !slices.Contains(r.Names, name) {
+			continue
+		}
+		rules = append(rules, r)
+		for _, a := range r.Args {
+			values[a.Index] = append(values[a.Index], edges(a)...)
+			conditions++
 		}
 	}
-	if len(conditions) == 0 {
-		return [][6]uint64{{}, {random.Uint64(), random.Uint64(), random.Uint64(), random.Uint64(), random.Uint64(), random.Uint64()}}
-	}
-	values := edges(conditions)
-	var sets [][6]uint64
-	for index := range 6 {
-		for _, v := range values {
-			var args [6]uint64
-			for i := range args {
-				args[i] = values[random.IntN(len(values))]
+	base := func() (args [6]uint64) {
+		for i := range args {
+			if args[i] = random.Uint64(); len(values[i]) > 0 {
+				args[i] = values[i][random.IntN(len(values[i]))]
 			}
+		}
+		if len(rules) > 0 {
+			for _, a := range rules[random.IntN(len(rules))].Args {
+				args[a.Index] = meets(a, random)
+			}
+		}
+		return args
+	}
+	sets := [][6]uint64{{}, base()}
+	if conditions == 0 {
+		return sets
+	}
+	for index, of := range values {
+		slices.Sort(of)
+		for _, v := range append(slices.Compact(of), 0, 0xffffffff, 1<<32, 1<<63, ^uint64(0)) {
+			args := base()
 			args[index] = v
 			sets = append(sets, args)
 		}

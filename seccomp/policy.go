@@ -15,6 +15,8 @@ type Policy struct {
 	// Rules hold what differs from Default. Those that name the same call are tried in their order; the first whose
 	// conditions all hold decides.
 	Rules []Rule
+	// Flags are for whoever loads the program; see [Program.Flags].
+	Flags Flags
 }
 
 // Rule gives an action to calls.
@@ -22,13 +24,18 @@ type Rule struct {
 	Names  []string // the calls, by the kernel's names
 	Action Action
 	Args   []Arg // all must hold; none: the rule holds for any arguments
+	// Arches are the architectures the rule is for; none: all. On others it is as if the rule did not stand there.
+	Arches []Arch
 }
+
+// on tells whether the rule is for an architecture.
+func (r Rule) on(arch Arch) bool { return len(r.Arches) == 0 || slices.Contains(r.Arches, arch) }
 
 // Clone copies the policy, so that changing the copy's rules leaves the original alone.
 func (p Policy) Clone() Policy {
 	rules := make([]Rule, len(p.Rules))
 	for i, r := range p.Rules {
-		rules[i] = Rule{Names: slices.Clone(r.Names), Action: r.Action, Args: slices.Clone(r.Args)}
+		rules[i] = Rule{Names: slices.Clone(r.Names), Action: r.Action, Args: slices.Clone(r.Args), Arches: slices.Clone(r.Arches)}
 	}
 	p.Rules = rules
 	return p
@@ -86,19 +93,34 @@ func (p Policy) unknown() Action {
 	return p.Unknown
 }
 
-// String prints the policy for people, a rule a line.
+// takes tells whether the policy has an action anywhere.
+func (p Policy) takes(a Action) bool {
+	return p.Default == a || p.unknown() == a || slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.Action == a })
+}
+
+// String prints the policy for people, a rule a line. Policies with the same parts in the same order print alike.
 func (p Policy) String() string {
 	var b strings.Builder
 	b.WriteString("default: " + p.Default.String() + "\nunknown: " + p.unknown().String() + "\n")
+	if p.Flags != 0 {
+		b.WriteString("flags: " + p.Flags.String() + "\n")
+	}
 	for _, r := range p.Rules {
 		b.WriteString(r.String() + "\n")
 	}
 	return b.String()
 }
 
-// String prints the rule: "allow socket if arg0 == 0x1".
+// String prints the rule: "allow socket if arg0 == 0x1", "allow open on amd64".
 func (r Rule) String() string {
 	text := r.Action.String() + " " + strings.Join(r.Names, " ")
+	for i, arch := range r.Arches {
+		word := ", "
+		if i == 0 {
+			word = " on "
+		}
+		text += word + arch.String()
+	}
 	for i, a := range r.Args {
 		word := " and "
 		if i == 0 {

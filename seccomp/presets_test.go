@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -44,11 +45,11 @@ func golden(p Policy) string {
 	return b.String()
 }
 
-func everyName() []string {
+var everyName = sync.OnceValue(func() []string {
 	names := append(AMD64.Names(), ARM64.Names()...)
 	slices.Sort(names)
 	return slices.Compact(names)
-}
+})
 
 // TestPresetsNeverChange: a golden file that stands is never written again. Who wants to change a preset makes the next
 // version of it, with a file of its own.

@@ -9,12 +9,16 @@ import (
 // Program is a compiled policy: classic BPF for one architecture. It is a value and never changes; the zero Program is
 // none.
 type Program struct {
-	arch Arch
-	code string // struct sock_filter after struct sock_filter, as the kernel reads them
+	arch  Arch
+	flags Flags
+	code  string // struct sock_filter after struct sock_filter, as the kernel reads them
 }
 
 // Arch is the architecture the program is for. The program itself kills what comes from any other.
 func (p Program) Arch() Arch { return p.arch }
+
+// Flags are what the policy asks seccomp(2) for beside the program: the flags argument of SECCOMP_SET_MODE_FILTER.
+func (p Program) Flags() Flags { return p.flags }
 
 // Len is the number of instructions, what struct sock_fprog calls len; 0 for the zero Program.
 func (p Program) Len() int { return len(p.code) / insnSize }

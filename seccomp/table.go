@@ -4,6 +4,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync"
 )
 
 //go:generate go run ./internal/gen
@@ -16,6 +17,9 @@ const (
 	AMD64 Arch = 0xc000003e
 	ARM64 Arch = 0xc00000b7
 )
+
+// supported are the architectures there are tables for.
+var supported = []Arch{AMD64, ARM64}
 
 // NativeArch is the architecture this program was built for, or zero where the package has no table for it.
 func NativeArch() Arch {
@@ -48,13 +52,20 @@ func (a Arch) Number(name string) (number uint32, ok bool) {
 // Name gives the call a number stands for on the architecture: what a seccomp report (si_syscall, audit record) names
 // by number only.
 func (a Arch) Name(number uint32) (name string, ok bool) {
-	for name, n := range a.calls() {
-		if n == number {
-			return name, true
+	name, ok = callNames()[a][number]
+	return name, ok
+}
+
+var callNames = sync.OnceValue(func() map[Arch]map[uint32]string {
+	names := map[Arch]map[uint32]string{}
+	for _, arch := range supported {
+		names[arch] = map[uint32]string{}
+		for name, number := range arch.calls() {
+			names[arch][number] = name
 		}
 	}
-	return "", false
-}
+	return names
+})
 
 // Names lists the calls of the architecture in the order of their numbers.
 func (a Arch) Names() []string {

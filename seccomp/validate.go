@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -15,7 +16,8 @@ const maxArgs = 32
 // architectures only is no mistake; its rules have no effect here.
 //
 // Contradictory are: the same conditions with two actions; a rule that can never be reached because one without
-// conditions and with another action stands before it; two values required of one argument.
+// conditions and with another action stands before it; two conditions on one argument that no value meets. What is a
+// contradiction on one architecture only is one everywhere.
 func (p Policy) Validate() error {
 	if p.Default == 0 {
 		return &PolicyError{Rule: -1, Reason: "no default action", Err: ErrEmpty}
@@ -28,6 +30,9 @@ func (p Policy) Validate() error {
 	}
 	if !p.unknown().valid() {
 		return &PolicyError{Rule: -1, Reason: "unknown: " + p.Unknown.String(), Err: ErrInvalid}
+	}
+	if why := p.Flags.check(p); why != "" {
+		return &PolicyError{Rule: -1, Reason: why, Err: ErrInvalid}
 	}
 	for i, r := range p.Rules {
 		if err := r.validate(i); err != nil {
@@ -50,6 +55,11 @@ func (r Rule) validate(i int) error {
 	if !r.Action.valid() {
 		return &PolicyError{Rule: i, Call: call, Reason: r.Action.String(), Err: ErrInvalid}
 	}
+	for _, arch := range r.Arches {
+		if arch.calls() == nil {
+			return &PolicyError{Rule: i, Call: call, Reason: arch.String(), Err: ErrInvalid}
+		}
+	}
 	if len(r.Args) > maxArgs {
 		return &PolicyError{Rule: i, Call: call, Reason: fmt.Sprintf("%d comparisons, at most %d", len(r.Args), maxArgs), Err: ErrTooLarge}
 	}
@@ -58,7 +68,7 @@ func (r Rule) validate(i int) error {
 			return &PolicyError{Rule: i, Call: call, Reason: why, Err: ErrInvalid}
 		}
 		for _, b := range r.Args[:j] {
-			if excludes(a, b) {
+			if a.excludes(b) {
 				return &PolicyError{Rule: i, Call: call, Reason: fmt.Sprintf("%s and %s", b, a), Err: ErrConflict}
 			}
 		}
@@ -66,54 +76,62 @@ func (r Rule) validate(i int) error {
 	return nil
 }
 
-// excludes tells whether two conditions want different values of the same bits.
-func excludes(a, b Arg) bool {
-	if a.Index != b.Index {
-		return false
-	}
-	maskA, valueA, okA := a.bits()
-	maskB, valueB, okB := b.bits()
-	common := maskA & maskB
-	return okA && okB && valueA&common != valueB&common
-}
-
-func (a Arg) bits() (mask, value uint64, ok bool) {
-	switch a.Op {
-	case Equal:
-		return ^uint64(0), a.Value, true
-	case MaskedEqual:
-		return a.Value, a.ValueTwo, true
-	}
-	return 0, 0, false
-}
-
+// conflicts looks for rules of one call that contradict each other, on each architecture where they differ.
 func (p Policy) conflicts() error {
-	for name, rules := range p.byCall() {
-		if err := p.conflict(name, rules); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p Policy) conflict(name string, rules []int) error {
-	for n, i := range rules {
-		for _, before := range rules[:n] {
-			a, b := p.Rules[before], p.Rules[i]
-			if a.Action != b.Action && (len(a.Args) == 0 || sameArgs(a.Args, b.Args)) {
-				why := fmt.Sprintf("%s here, %s in rule %d", b.Action, a.Action, before)
-				return &PolicyError{Rule: i, Call: name, Reason: why, Err: ErrConflict}
+	for _, arch := range p.distinct() {
+		for name, rules := range p.byCall(arch) {
+			if err := p.conflict(name, rules); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// byCall yields the calls in the order they are first named, each with the indices of its rules.
-func (p Policy) byCall() iter.Seq2[string, []int] {
+// distinct are architectures on which the rules may differ: one for all where no rule is for some only.
+func (p Policy) distinct() []Arch {
+	if slices.ContainsFunc(p.Rules, func(r Rule) bool { return len(r.Arches) > 0 }) {
+		return supported
+	}
+	return supported[:1]
+}
+
+func (p Policy) conflict(name string, rules []int) error {
+	if len(rules) > maxInsns {
+		return &PolicyError{Rule: rules[maxInsns], Call: name, Reason: fmt.Sprintf("%d rules for a call", len(rules)), Err: ErrTooLarge}
+	}
+	whole := -1               // the first rule without conditions
+	first := map[string]int{} // the first rule with such conditions
+	for _, i := range rules {
+		before, key := whole, ""
+		if whole < 0 && len(p.Rules[i].Args) > 0 {
+			key = argsKey(p.Rules[i].Args)
+			if at, ok := first[key]; ok {
+				before = at
+			}
+		}
+		a := p.Rules[i].Action
+		if before >= 0 && p.Rules[before].Action != a {
+			why := fmt.Sprintf("%s here, %s in rule %d", a, p.Rules[before].Action, before)
+			return &PolicyError{Rule: i, Call: name, Reason: why, Err: ErrConflict}
+		}
+		if before < 0 && key != "" {
+			first[key] = i
+		} else if before < 0 {
+			whole = i
+		}
+	}
+	return nil
+}
+
+// byCall yields the calls in the order they are first named, each with the indices of its rules on an architecture.
+func (p Policy) byCall(arch Arch) iter.Seq2[string, []int] {
 	var order []string
-	rules := make(map[string][]int, 512)
+	rules := map[string][]int{}
 	for i, r := range p.Rules {
+		if !r.on(arch) {
+			continue
+		}
 		for _, name := range r.Names {
 			have := rules[name]
 			if len(have) == 0 {
@@ -133,10 +151,11 @@ func (p Policy) byCall() iter.Seq2[string, []int] {
 	}
 }
 
-// sameArgs compares conditions as sets.
-func sameArgs(a, b []Arg) bool {
-	within := func(a, b []Arg) bool {
-		return !slices.ContainsFunc(a, func(x Arg) bool { return !slices.Contains(b, x) })
-	}
-	return within(a, b) && within(b, a)
+// argsKey is one text for conditions, whatever their order and however often each stands there.
+func argsKey(args []Arg) string {
+	sorted := slices.Clone(args)
+	slices.SortFunc(sorted, func(a, b Arg) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Op, b.Op), cmp.Compare(a.Value, b.Value), cmp.Compare(a.ValueTwo, b.ValueTwo))
+	})
+	return fmt.Sprint(slices.Compact(sorted))
 }
