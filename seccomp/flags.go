@@ -20,14 +20,16 @@ const (
 )
 
 // flagNames are the flags as profiles write them, without SECCOMP_FILTER_FLAG_.
-var flagNames = []struct {
-	flag Flags
-	name string
-}{
+var flagNames = []flagName{
 	{FlagTSync, "TSYNC"},
 	{FlagLog, "LOG"},
 	{FlagSpecAllow, "SPEC_ALLOW"},
 	{FlagWaitKillableRecv, "WAIT_KILLABLE_RECV"},
+}
+
+type flagName struct {
+	flag Flags
+	name string
 }
 
 const flagPrefix = "SECCOMP_FILTER_FLAG_"

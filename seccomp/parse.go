@@ -1,32 +1,48 @@
 package seccomp
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
-	"strconv"
+	"strings"
 )
 
 // maxProfile bounds a profile file; the largest in use are some 20 KiB.
-const maxProfile = 4 << 20
+const maxProfile = 1 << 20
 
-// Parse reads a policy in the JSON form of Docker's and Podman's profile files, which OCI runtimes take as linux.seccomp.
+// Parse reads a policy in the JSON form of Docker's and Podman's profile files, which OCI runtimes take as linux.seccomp,
+// for a program without capabilities on this host. [ParseFor] reads it for others.
 //
-// What a profile says of capabilities is read for a program that has none. Conditions on the architecture and the least
-// kernel version are decided for this host. A policy is for one architecture: if the profile lists architectures, this
-// host's must be among them; the others, such as i386 beside amd64, stay refused. Where a rule has several conditions on
-// one argument, any one of them suffices, as in runc. Rules for a call behind one that takes it whatever its arguments
-// are left out: profiles in use have them. SCMP_ACT_KILL and SCMP_ACT_KILL_THREAD become [KillProcess]: a
-// process that lost one thread hangs more often than it ends. Unknown numbers answer ENOSYS unless the profile's default
+// Rules are tried in the file's order, and the first that holds decides; [Policy.Portable] tells where a runtime on
+// libseccomp, which knows no order, would decide otherwise. Rules for a call behind one that takes it whatever its
+// arguments are left out: profiles in use have them. Where a rule has several conditions on one argument, any one of
+// them suffices, as in runc. SCMP_ACT_KILL and SCMP_ACT_KILL_THREAD become [KillProcess]: a process that lost one thread
+// hangs more often than it ends. SCMP_ACT_NOTIFY becomes [Ask]. Unknown numbers answer ENOSYS unless the profile's default
 // lets calls through.
 //
+// If the profile lists architectures, the host's must be among them. Sub-architectures, such as i386 beside amd64, stay
+// refused: a program is for one architecture, and kills what comes from another. Conditions on the architecture become
+// [Rule.Arches].
+//
 // The policy is valid. Errors are of type *[ParseError] and say where; besides those of [Policy.Validate] there are
-// [ErrUnsupported] for actions, flags and listeners a Policy cannot hold, and reading errors as they come.
-func Parse(r io.Reader) (Policy, error) {
+// [ErrUnsupported] for actions, flags and listeners a Policy cannot hold, and reading errors as they come. A field that is
+// misspelt, stands twice or has a value of another type is an [ErrInvalid].
+func Parse(r io.Reader) (Policy, error) { return ParseFor(r, Target{}) }
+
+// Target is for whom a profile is read: its "includes" and "excludes" are decided by it.
+type Target struct {
+	Arch         Arch     // zero: this host's
+	Capabilities []string // those the program will have, as in "CAP_SYS_ADMIN"; none by default
+	Kernel       string   // the kernel's version, as in "6.1"; empty: this host's
+}
+
+// ParseFor is [Parse] for a program with other capabilities, another kernel or another architecture.
+func ParseFor(r io.Reader, t Target) (Policy, error) {
+	t, err := t.complete()
+	if err != nil {
+		return Policy{}, err
+	}
 	text, err := io.ReadAll(io.LimitReader(r, maxProfile+1))
 	if err != nil {
 		return Policy{}, fmt.Errorf("read profile: %w", err)
@@ -34,22 +50,48 @@ func Parse(r io.Reader) (Policy, error) {
 	if len(text) > maxProfile {
 		return Policy{}, fmt.Errorf("read profile: %w: more than %d bytes", ErrTooLarge, maxProfile)
 	}
-	p := parser{text: text, dec: json.NewDecoder(bytes.NewReader(text)), taken: map[string]bool{}}
-	p.dec.DisallowUnknownFields() // a misspelt condition must not become none
-	if err := p.profile(); err != nil {
+	p := parser{reader: newReader(text), target: t, taken: map[Arch]map[string]bool{AMD64: {}, ARM64: {}}}
+	policy, err := p.parse()
+	if err != nil {
 		return Policy{}, p.located(err)
 	}
-	return p.policy()
+	return policy, nil
+}
+
+// UnmarshalJSON is [Parse], for a policy within other JSON. Lines are counted from where the policy begins.
+func (p *Policy) UnmarshalJSON(text []byte) error {
+	policy, err := Parse(strings.NewReader(string(text)))
+	if err != nil {
+		return err
+	}
+	*p = policy
+	return nil
+}
+
+func (t Target) complete() (Target, error) {
+	if t.Arch == 0 {
+		t.Arch = NativeArch()
+	} else if t.Arch.calls() == nil {
+		return t, fmt.Errorf("%w: target: %s", ErrUnsupported, t.Arch)
+	}
+	if t.Kernel == "" {
+		major, minor := kernelVersion()
+		t.Kernel = fmt.Sprintf("%d.%d", major, minor)
+	}
+	if _, err := parseVersion(t.Kernel); err != nil {
+		return t, fmt.Errorf("target: %w", err)
+	}
+	return t, nil
 }
 
 // ParseError is a mistake in a profile.
 type ParseError struct {
 	Line, Column int    // from 1; bytes, not characters
-	Path         string // such as "syscalls[3]"; may be empty
+	Path         string // such as "syscalls[3].names[0]"; may be empty
 	Err          error
 }
 
-// Error has the form "line 12, column 3: syscalls[3]: seccomp: rule 3, "opne": unknown system call".
+// Error has the form "line 12, column 3: syscalls[3].names[0]: seccomp: rule 3, "opne": unknown system call".
 func (e *ParseError) Error() string {
 	text := fmt.Sprintf("line %d, column %d: ", e.Line, e.Column)
 	if e.Path != "" {
@@ -61,249 +103,196 @@ func (e *ParseError) Error() string {
 // Unwrap gives Err.
 func (e *ParseError) Unwrap() error { return e.Err }
 
-// profile is the part of the form that is no list of rules.
-type profile struct {
-	DefaultAction    string         `json:"defaultAction"`
-	DefaultErrnoRet  *uint          `json:"defaultErrnoRet"`
-	DefaultErrno     string         `json:"defaultErrno"`
-	Architectures    []string       `json:"architectures"`
-	ArchMap          []architecture `json:"archMap"`
-	Flags            []string       `json:"flags"`
-	ListenerPath     string         `json:"listenerPath"`
-	ListenerMetadata string         `json:"listenerMetadata"`
-}
-
-type architecture struct {
-	Architecture     string   `json:"architecture"`
-	SubArchitectures []string `json:"subArchitectures"`
-}
-
-// entry is one of the profile's syscalls.
-type entry struct {
-	Name     string      `json:"name"` // the older form
-	Names    []string    `json:"names"`
-	Action   string      `json:"action"`
-	ErrnoRet *uint       `json:"errnoRet"`
-	Errno    string      `json:"errno"`
-	Args     []condArg   `json:"args"`
-	Includes constraints `json:"includes"`
-	Excludes constraints `json:"excludes"`
-	Comment  string      `json:"comment"`
-}
-
-type condArg struct {
-	Index    uint   `json:"index"`
-	Value    uint64 `json:"value"`
-	ValueTwo uint64 `json:"valueTwo"`
-	Op       string `json:"op"`
-}
-
-type constraints struct {
-	Caps      []string `json:"caps"`
-	Arches    []string `json:"arches"`
-	MinKernel string   `json:"minKernel"`
-}
-
 type parser struct {
-	text    []byte
-	dec     *json.Decoder
-	head    profile
+	*reader
+	target  Target
+	head    head
 	entries []entry
-	places  []int64 // where each entry begins
-	sources []int   // for each rule made, its entry
-	taken   map[string]bool
+	sources []int // for each rule made, its entry
+	taken   map[Arch]map[string]bool
 }
 
-// at is an error with its place.
-type at struct {
-	offset int64
-	path   string
-	err    error
+// head is the part of the form that is no list of rules.
+type head struct {
+	action                         actionFields
+	architectures, flags           []value[string]
+	listenerPath, listenerMetadata value[string]
 }
 
-func (e *at) Error() string { return e.err.Error() }
-
-// profile reads the file's one object. Its keys are walked by hand to know where every entry begins.
-func (p *parser) profile() error {
-	if err := p.delim('{'); err != nil {
-		return err
-	}
-	fields := map[string]any{
-		"defaultAction": &p.head.DefaultAction, "defaultErrnoRet": &p.head.DefaultErrnoRet, "defaultErrno": &p.head.DefaultErrno,
-		"architectures": &p.head.Architectures, "archMap": &p.head.ArchMap, "flags": &p.head.Flags,
-		"listenerPath": &p.head.ListenerPath, "listenerMetadata": &p.head.ListenerMetadata, "syscalls": nil,
-	}
-	for p.dec.More() {
-		begin := p.begin()
-		token, err := p.dec.Token()
-		if err != nil {
-			return err
-		}
-		key := token.(string) // in an object's key position the decoder accepts nothing else
-		into, ok := fields[key]
-		if !ok {
-			return &at{begin, "", fmt.Errorf("%w: unknown or repeated field %q", ErrInvalid, key)}
-		}
-		delete(fields, key)
-		if key == "syscalls" {
-			err = p.syscalls()
-		} else {
-			err = p.dec.Decode(into)
-		}
-		if err != nil {
-			return p.within(err, begin, key)
-		}
-	}
-	if err := p.delim('}'); err != nil {
-		return err
-	}
-	if end := p.begin(); end < int64(len(p.text)) {
-		return &at{end, "", fmt.Errorf("%w: text after the profile", ErrInvalid)}
-	}
-	return nil
+// actionFields say what is done, the errno by number or by name.
+type actionFields struct {
+	action, errno value[string]
+	errnoRet      value[uint64]
 }
 
-func (p *parser) syscalls() error {
-	if err := p.delim('['); err != nil {
-		return err
+// parse reads the file's one object and makes a policy of it.
+func (p *parser) parse() (Policy, error) {
+	h := &p.head
+	if p.begin() < int64(len(p.text)) && p.text[p.begin()] == 'n' {
+		return Policy{}, &at{p.here(), fmt.Errorf("%w: null in place of an object", ErrInvalid)}
 	}
-	for p.dec.More() {
-		var e entry
-		begin := p.begin()
-		if err := p.dec.Decode(&e); err != nil {
-			return p.within(err, begin, fmt.Sprintf("syscalls[%d]", len(p.entries)))
-		}
-		p.entries, p.places = append(p.entries, e), append(p.places, begin)
+	err := p.object(map[string]func() error{
+		"defaultAction":    p.wordField(&h.action.action),
+		"defaultErrnoRet":  p.numberField(&h.action.errnoRet),
+		"defaultErrno":     p.wordField(&h.action.errno),
+		"architectures":    p.wordsField(&h.architectures),
+		"archMap":          func() error { return p.list(p.archMap) },
+		"flags":            p.wordsField(&h.flags),
+		"listenerPath":     p.wordField(&h.listenerPath),
+		"listenerMetadata": p.wordField(&h.listenerMetadata),
+		"syscalls":         func() error { return p.list(p.entry) },
+	})
+	if err == nil {
+		err = p.end()
 	}
-	return p.delim(']')
+	if err != nil {
+		return Policy{}, err
+	}
+	return p.policy()
 }
 
-func (p *parser) delim(want json.Delim) error {
-	begin := p.begin()
-	token, err := p.dec.Token()
+// archMap reads an architecture with those that may stand beside it.
+func (p *parser) archMap() error {
+	var sub []value[string]
+	main := value[string]{place: p.here()}
+	err := p.object(map[string]func() error{
+		"architecture":     p.wordField(&main),
+		"subArchitectures": p.wordsField(&sub),
+	})
 	if err != nil {
 		return err
 	}
-	if token != want {
-		return &at{begin, "", fmt.Errorf("%w: %v in place of %v", ErrInvalid, token, want)}
+	p.head.architectures = append(p.head.architectures, main)
+	for _, s := range sub {
+		if err := checkArchitecture(s); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// begin is where the next value starts: the decoder stands at the end of the last one.
-func (p *parser) begin() int64 {
-	i := p.dec.InputOffset()
-	for i < int64(len(p.text)) && bytes.IndexByte([]byte(" \t\r\n,:"), p.text[i]) >= 0 {
-		i++
-	}
-	return i
-}
-
-// within gives an error of the decoder the place of the value it was decoding, unless it has one that is closer.
-func (p *parser) within(err error, begin int64, path string) error {
-	var place *at
-	var syntax *json.SyntaxError
-	if errors.As(err, &place) || errors.As(err, &syntax) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
-	}
-	return &at{begin, path, fmt.Errorf("%w: %w", ErrInvalid, err)}
-}
-
-// located turns an error into a *ParseError.
-func (p *parser) located(err error) error {
-	offset, path := int64(len(p.text)), ""
-	var place *at
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &place):
-		offset, path, err = place.offset, place.path, place.err
-	case errors.As(err, &syntax):
-		offset, err = max(syntax.Offset-1, 0), fmt.Errorf("%w: %w", ErrInvalid, err)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		err = fmt.Errorf("%w: the text ends early", ErrInvalid)
-	}
-	before := p.text[:min(offset, int64(len(p.text)))]
-	line := bytes.Count(before, []byte("\n"))
-	column := len(before) - (bytes.LastIndexByte(before, '\n') + 1)
-	return &ParseError{Line: line + 1, Column: column + 1, Path: path, Err: err}
-}
-
-// policy makes a policy of what was read, and checks it.
 func (p *parser) policy() (Policy, error) {
-	var policy Policy
-	var err error
-	if err := p.head.check(); err != nil {
-		return Policy{}, p.located(&at{0, "", err})
-	}
-	if p.head.DefaultAction == "" {
-		return Policy{}, p.located(&at{0, "defaultAction", &PolicyError{Rule: -1, Reason: "no default action", Err: ErrEmpty}})
-	}
-	if policy.Default, err = action(p.head.DefaultAction, p.head.DefaultErrnoRet, p.head.DefaultErrno); err != nil {
-		return Policy{}, p.located(&at{0, "defaultAction", err})
-	}
-	if policy.Default == Allow || policy.Default == Log {
-		policy.Unknown = policy.Default
+	policy, err := p.frame()
+	if err != nil {
+		return Policy{}, err
 	}
 	for i, e := range p.entries {
-		rules, err := e.rules()
+		rules, err := e.rules(p.target)
 		if err != nil {
-			return Policy{}, p.located(p.entryError(i, err))
+			return Policy{}, err
 		}
 		for _, r := range rules {
-			if r.Names = p.reachable(r); len(r.Names) > 0 {
+			for _, r := range p.reachable(r) {
 				policy.Rules = append(policy.Rules, r)
 				p.sources = append(p.sources, i)
 			}
 		}
 	}
 	if err := policy.Validate(); err != nil {
-		return Policy{}, p.located(p.policyError(err))
+		return Policy{}, p.policyError(err)
 	}
 	return policy, nil
 }
 
-// reachable gives the calls of a rule that no earlier rule has taken whatever their arguments.
-func (p *parser) reachable(r Rule) []string {
-	names := slices.DeleteFunc(slices.Clone(r.Names), func(name string) bool { return p.taken[name] })
-	if len(r.Args) == 0 {
-		for _, name := range names {
-			p.taken[name] = true
-		}
+// frame makes a policy without its rules.
+func (p *parser) frame() (policy Policy, err error) {
+	h := &p.head
+	if !h.action.action.set {
+		return Policy{}, &at{place{0, "defaultAction"}, &PolicyError{Rule: -1, Reason: "no default action", Err: ErrEmpty}}
 	}
-	return names
+	if policy.Default, err = h.action.read(); err != nil {
+		return Policy{}, err
+	}
+	if policy.Default == Allow || policy.Default == Log {
+		policy.Unknown = policy.Default
+	}
+	if l := h.listenerPath; l.v != "" {
+		return Policy{}, &at{l.place, fmt.Errorf("%w: a listener at %q: who answers is up to the loader of the filter", ErrUnsupported, clipped(l.v))}
+	}
+	if policy.Flags, err = readFlags(h.flags); err != nil {
+		return Policy{}, err
+	}
+	return policy, p.checkArchitectures()
 }
 
-func (p *parser) entryError(i int, err error) error {
-	return &at{p.places[i], "syscalls[" + strconv.Itoa(i) + "]", err}
+func readFlags(names []value[string]) (flags Flags, err error) {
+	for _, name := range names {
+		i := slices.IndexFunc(flagNames, func(f flagName) bool { return flagPrefix+f.name == name.v })
+		if i < 0 {
+			return 0, &at{name.place, fmt.Errorf("%w: flag %q", ErrUnsupported, clipped(name.v))}
+		}
+		flags |= flagNames[i].flag
+	}
+	return flags, nil
 }
 
-// policyError gives a mistake Validate found the place of the entry its rule came from.
+func (p *parser) checkArchitectures() error {
+	var names []string
+	for _, a := range p.head.architectures {
+		if err := checkArchitecture(a); err != nil {
+			return err
+		}
+		names = append(names, a.v)
+	}
+	if len(names) == 0 || slices.Contains(names, scmpArches[p.target.Arch]) {
+		return nil
+	}
+	return &at{p.head.architectures[0].place, fmt.Errorf("%w: for architectures %q, not for %s", ErrInvalid, names, p.target.Arch)}
+}
+
+func checkArchitecture(a value[string]) error {
+	if name, ok := strings.CutPrefix(a.v, "SCMP_ARCH_"); ok && slices.Contains(archNames, name) {
+		return nil
+	}
+	return &at{a.place, fmt.Errorf("%w: architecture %q", ErrInvalid, clipped(a.v))}
+}
+
+// reachable gives what is left of a rule: the calls that no earlier rule has taken whatever their arguments, on the
+// architectures where that is so.
+func (p *parser) reachable(r Rule) []Rule {
+	var parts []Rule
+	for _, name := range r.Names {
+		var on []Arch
+		for _, arch := range supported {
+			if r.on(arch) && !p.taken[arch][name] {
+				on = append(on, arch)
+				if len(r.Args) == 0 {
+					p.taken[arch][name] = true
+				}
+			}
+		}
+		if len(on) == 0 {
+			continue
+		}
+		if len(on) == len(supported) {
+			on = nil
+		}
+		i := slices.IndexFunc(parts, func(r Rule) bool { return slices.Equal(r.Arches, on) })
+		if i < 0 {
+			i, parts = len(parts), append(parts, Rule{Action: r.Action, Args: r.Args, Arches: on})
+		}
+		parts[i].Names = append(parts[i].Names, name)
+	}
+	return parts
+}
+
+// policyError gives a mistake Validate found the place of the name, or else the entry, that its rule came from.
 func (p *parser) policyError(err error) error {
 	var e *PolicyError
 	if !errors.As(err, &e) || e.Rule < 0 {
-		return &at{0, "", err}
+		return &at{place{0, ""}, err}
 	}
-	return p.entryError(p.sources[e.Rule], err)
+	source := p.entries[p.sources[e.Rule]]
+	if i := slices.IndexFunc(source.names, func(n value[string]) bool { return n.v == e.Call }); i >= 0 && errors.Is(err, ErrUnknownCall) {
+		return &at{source.names[i].place, err}
+	}
+	return &at{source.place, err}
 }
 
-func (h profile) check() error {
-	switch {
-	case len(h.Flags) > 0:
-		return fmt.Errorf("%w: flags %q", ErrUnsupported, h.Flags)
-	case h.ListenerPath != "" || h.ListenerMetadata != "":
-		return fmt.Errorf("%w: listener %q", ErrUnsupported, h.ListenerPath)
-	}
-	names := h.Architectures
-	for _, a := range h.ArchMap {
-		names = append(names, a.Architecture)
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	if slices.Contains(names, scmpArches[runtime.GOARCH]) {
-		return nil
-	}
-	return fmt.Errorf("%w: for architectures %q, not for %s", ErrInvalid, names, runtime.GOARCH)
-}
+var scmpArches = map[Arch]string{AMD64: "SCMP_ARCH_X86_64", ARM64: "SCMP_ARCH_AARCH64"}
 
-var scmpArches = map[string]string{"amd64": "SCMP_ARCH_X86_64", "arm64": "SCMP_ARCH_AARCH64"}
+// archNames are the architectures of the form, without SCMP_ARCH_ (OCI runtime specification, config-linux.md).
+var archNames = []string{
+	"NATIVE", "X86", "X86_64", "X32", "ARM", "AARCH64", "LOONGARCH64", "M68K", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64",
+	"MIPSEL64N32", "PPC", "PPC64", "PPC64LE", "RISCV64", "S390", "S390X", "PARISC", "PARISC64", "SH", "SHEB",
+}

@@ -143,3 +143,12 @@ func randomArgs(random *rand.Rand) []Arg {
 	}
 	return args
 }
+
+// skip leaves a test out for want of something on this machine, which where everything must work is a failure.
+func skip(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("BELLJAR_MUST_WORK") == "1" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}

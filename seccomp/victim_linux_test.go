@@ -121,12 +121,3 @@ func stderr(err error) string {
 	}
 	return ""
 }
-
-// skip leaves a test out for want of something on this machine, which where everything must work is a failure.
-func skip(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("BELLJAR_MUST_WORK") == "1" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
