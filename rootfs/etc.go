@@ -29,7 +29,7 @@ func DefaultEtc() Etc {
 func (e Etc) Ops() []Op {
 	return []Op{
 		File{Target: "/etc/group", Data: []byte(e.group())},
-		File{Target: "/etc/hostname", Data: []byte(e.Hostname + "\n")},
+		e.HostnameFile(),
 		e.HostsFile(),
 		// The host's own may name modules, such as sss or ldap, that ask daemons.
 		File{Target: "/etc/nsswitch.conf", Data: []byte("passwd: files\ngroup: files\nhosts: files dns\n")},
@@ -49,6 +49,11 @@ func (e Etc) HostsFile() File {
 		fmt.Fprintf(&b, "%s\t%s\n", e.Hosts[name], name)
 	}
 	return File{Target: "/etc/hosts", Data: []byte(b.String())}
+}
+
+// HostnameFile returns /etc/hostname.
+func (e Etc) HostnameFile() File {
+	return File{Target: "/etc/hostname", Data: []byte(e.Hostname + "\n")}
 }
 
 // ResolvConfFile returns /etc/resolv.conf.

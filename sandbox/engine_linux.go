@@ -86,6 +86,9 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	}()
 	sources, err := openSources(s, e.facts, &ops)
 	defer sources.close()
+	if err == nil {
+		err = sources.addUpper(e.held.upper, e.facts.mounts)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +164,11 @@ func closeAll(fds []int) {
 func (e *engine) create(p *initPlan, files []int) error {
 	limits := e.spec.limits
 	soft := e.softLimits()
+	kept, work := e.held.keep()
+	files = append(files, kept...)
 	for {
 		req := wire.CreateRequest{
+			Work:    work,
 			Name:    e.spec.name,
 			Launch:  wire.Launch{Mode: uint8(p.mode), Flags: p.flags, Timeout: launchPatience},
 			IDMap:   p.ids.wire,

@@ -105,7 +105,7 @@ func planLandlock(s *spec, f *hostFacts, ops []rootfs.Op, src *sources) (_ *land
 		// In a PID namespace of one's own there is nobody else to signal, and commands may signal each other.
 		l.scoped = unix.LANDLOCK_SCOPE_SIGNAL
 	}
-	l.rules = landRules(ops, src, s.scratch > 0)
+	l.rules = landRules(ops, src, s.writable())
 	return l, "", nil
 }
 

@@ -62,3 +62,27 @@ func WithScratch(size string) Option {
 	}
 	return single("WithScratch", size, n, why, func(s *spec, n int64) { s.scratch = n })
 }
+
+// WithUpper lets the job write to the root of WithRootfs or WithLayers, into dir, a directory of the host that is a layer over it and stays: docker's
+// read-write layer. What is below is never changed. The next sandbox with the same dir, over the same layers, finds what this one left;
+// [Sandbox.Diff] lists it, and [Sandbox.Commit] or WithLayers makes a layer like others of it. A relative path starts at the host program's current directory.
+//
+// The directory is made if there is none, in one that exists. It belongs to one sandbox at a time: another, of any program, that asks for it is
+// refused with [rootfs.ErrUpperInUse], which is an EBUSY. Beside it is a directory that overlayfs works in while the sandbox stands.
+//
+// Files in it have the owners that the job sees, as in a volume: as root by mounts with mapped ids, which takes Linux 5.19 here and a file
+// system that can, such as ext4, xfs or btrfs. A file system has to keep user attributes.
+//
+// /etc/hosts, /etc/hostname, /etc/resolv.conf and files of WithFile are mounts of the sandbox's own and never get into dir, whatever the job does to them.
+func WithUpper(dir string) Option {
+	o := option{label: "WithUpper", text: dir, key: "WithUpper", value: dir}
+	o.set = func(s *spec, _ bool) error {
+		abs, err := hostPath(o, dir)
+		if err != nil {
+			return err
+		}
+		s.upper = abs
+		return opError(o.label, rootfs.ValidUpper(abs, nil))
+	}
+	return o
+}

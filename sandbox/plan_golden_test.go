@@ -69,7 +69,7 @@ func handSources(s *spec, f *hostFacts, ops []rootfs.Op) *sources {
 		switch o := op.(type) {
 		case rootfs.Base:
 			found.at[o.Dir] = source{fd: -1, dir: true, handle: f.mounts}
-			found.layered = len(s.ops) > 0 || len(s.layers) > 1 || s.scratch > 0
+			found.layered = len(s.ops) > 0 || len(s.layers) > 1 || s.writable()
 		case rootfs.Layer:
 			found.at[o.Dir] = source{fd: -1, dir: true, handle: f.mounts}
 		case rootfs.Device:
@@ -79,6 +79,10 @@ func handSources(s *spec, f *hostFacts, ops []rootfs.Op) *sources {
 			dir := !strings.Contains(base, ".") && base != "timezone"
 			found.at[o.Source] = source{fd: -1, dir: dir, handle: f.mounts && mine[o.Source]}
 		}
+	}
+	if s.upper != "" {
+		found.at[upperKey] = source{fd: -1, dir: true, handle: f.mounts}
+		found.upper = upperLayer{dir: s.upper, name: filepath.Base(s.upper), work: ".belljar-work-7"}
 	}
 	return found
 }
@@ -139,6 +143,8 @@ func TestGoldenSetups(t *testing.T) {
 		"user-subids":         {subIDFacts(), []Option{WithRootfs("/srv/root")}},
 		"layers":              {rootFacts(), []Option{WithLayers("/srv/a", "/srv/b:,\\\n", "/srv/c")}},
 		"scratch":             {rootFacts(), []Option{WithLayers("/srv/a", "/srv/b"), WithScratch("64m")}},
+		"upper":               {rootFacts(), []Option{WithLayers("/srv/a", "/srv/b"), WithUpper("/srv/up:,\\\n"), WithFile("/etc/motd", []byte("hello\n"), 0o644)}},
+		"upper-user":          {userFacts(), []Option{WithRootfs("/srv/a"), WithUpper("/srv/upper")}},
 		"layers-user":         {userFacts(), []Option{WithLayers("/srv/a", "/srv/b")}},
 		"layers-old":          {oldKernel(), []Option{WithLayers("/srv/a", "/srv/b")}},
 		"view":                {rootFacts(), []Option{WithProc(ViewFiles), WithMemory("64m"), WithCPUs(1.5), WithHidePID(HideProcesses)}},

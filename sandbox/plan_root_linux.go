@@ -43,8 +43,11 @@ type rootPlan struct {
 	mapped   []mappedTree
 	mqueue   bool
 	ownPIDs  bool
-	layered  bool  // a layer in memory lies over the root
-	scratch  int64 // bytes of that layer, if the job may write to it
+	layered  bool // a layer in memory lies over the root
+	// writable: over that is one that the job may write to.
+	writable bool
+	scratch  int64    // bytes of it, if it is in memory
+	kept     plan.Reg // the tree that it is in, if it is the host's
 	notes    []string
 }
 
@@ -129,6 +132,10 @@ func (r *rootPlan) open() {
 	if len(r.stack) > 0 {
 		r.root = r.stack[0]
 	}
+	if u := r.sources.upper; u.name != "" && r.kept == plan.None {
+		// Recursive, or a mount below that an outer namespace has locked would make it fail.
+		r.kept = r.openSource(path.Dir(u.dir), attrNoSUID)
+	}
 }
 
 func bindAttrs(f rootfs.Flags) uint64 {
@@ -180,7 +187,30 @@ func (r *rootPlan) openHandles(keep *[]plan.Reg) []string {
 		}
 	}
 	r.newNodes(keep)
+	if r.sources.at[upperKey].handle {
+		r.kept = r.openKept(keep)
+		handles = append(handles, upperKey)
+	}
 	return handles
+}
+
+// openKept clones the directory that the upper layer is in, without what is mounted below, whose ids might not be mappable.
+func (r *rootPlan) openKept(keep *[]plan.Reg) plan.Reg {
+	dir := r.sources.upper.dir
+	in := r.Input("host:above " + dir)
+	t := r.Reg("tree:above " + dir)
+	r.InParent(func() {
+		r.Call(unix.SYS_OPEN_TREE, "open_tree", dir, plan.R(in), r.Str(""),
+			plan.Flag(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH, "CLONE|CLOEXEC|AT_EMPTY_PATH")).To(t)
+		if r.userns != plan.None {
+			r.Stage("id map")
+			r.idmap(t, dir, true)
+			r.Stage("root")
+		}
+		r.setattr(t, dir, attrNoSUID, false, true)
+	})
+	*keep = append(*keep, t)
+	return t
 }
 
 // openSource clones a tree of the host by its path, in the new mount namespace. An ordinary user cannot do it elsewhere.
@@ -248,11 +278,18 @@ func (r *rootPlan) fill() {
 		case rootfs.ReadOnly:
 			r.readOnly(op.Target)
 		case rootfs.File:
-			r.file(op)
+			if r.writable {
+				r.mountPoint(op.Target, false)
+				r.cover(r.trees[i], op.Target)
+			} else {
+				r.file(op)
+			}
 		case rootfs.Dir:
 			r.mkdir(op.Target, op.Perm(), op.JobOwned)
 		case rootfs.Symlink:
-			r.symlink(op.Link, op.Target)
+			if !r.writable { // it is in the init layer
+				r.symlink(op.Link, op.Target)
+			}
 		}
 	}
 	for _, op := range r.ops {
@@ -266,7 +303,7 @@ func (r *rootPlan) fill() {
 			}
 		}
 	}
-	if r.layered && r.scratch == 0 {
+	if r.layered && !r.writable {
 		r.readOnly("/")
 	}
 }
@@ -299,8 +336,8 @@ func octal(mode uint32) plan.Arg { return plan.Flag(uint64(mode), fmt.Sprintf("%
 
 func relative(p string) string { return strings.TrimPrefix(p, "/") }
 
-// place puts a mount at a path, where a directory or an empty file is made for it if it can be.
-func (r *rootPlan) place(tree plan.Reg, target string, dir bool) {
+// mountPoint makes a directory or an empty file at a path, if it can be.
+func (r *rootPlan) mountPoint(target string, dir bool) {
 	r.parents(target)
 	if dir {
 		r.mkdirat(target, 0o755)
@@ -309,6 +346,11 @@ func (r *rootPlan) place(tree plan.Reg, target string, dir bool) {
 		fd := r.create(target, 0o644, unix.EROFS, unix.EEXIST, unix.EISDIR)
 		r.close(fd)
 	}
+}
+
+// place puts a mount at a path, where a directory or an empty file is made for it if it can be.
+func (r *rootPlan) place(tree plan.Reg, target string, dir bool) {
+	r.mountPoint(target, dir)
 	r.putOn(tree, target)
 	r.close(tree)
 }
@@ -358,7 +400,12 @@ func (r *rootPlan) file(op rootfs.File) {
 	if r.layered {
 		r.unlink(op.Target)
 	}
-	fd := r.openat2(plan.None, op.Target, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, "O_WRONLY|O_CREAT|O_TRUNC|O_NOFOLLOW|O_NONBLOCK", op.Perm(), op.Target)
+	r.content(op, op.Target)
+}
+
+// content makes a file of an operation at a path.
+func (r *rootPlan) content(op rootfs.File, at string) {
+	fd := r.openat2(plan.None, at, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, "O_WRONLY|O_CREAT|O_TRUNC|O_NOFOLLOW|O_NONBLOCK", op.Perm(), op.Target)
 	if len(op.Data) > 0 {
 		r.write(fd, op.Data, op.Target)
 	}

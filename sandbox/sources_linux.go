@@ -21,6 +21,7 @@ type sources struct {
 	at      map[string]source // by path on the host
 	layered bool              // the root lacks something that has to be made in it
 	skipped []string          // optional binds whose source does not exist
+	upper   upperLayer
 }
 
 func (s *sources) close() {
@@ -95,7 +96,7 @@ func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (*sources, error) {
 		kept = append(kept, op)
 	}
 	*ops = kept
-	found.layered = s.scratch > 0 || found.incomplete(kept)
+	found.layered = s.writable() || found.incomplete(kept)
 	return found, nil
 }
 

@@ -36,7 +36,8 @@ type spec struct {
 
 	rootfsDir  string            // absolute; "" for the default root, or layers
 	layers     []string          // absolute, the lowest first; nil: none
-	scratch    int64             // bytes of the layer in memory that takes what is written; 0: read-only
+	scratch    int64             // bytes of the layer in memory that takes what is written; 0: none
+	upper      string            // absolute: the layer of the host that takes it; "": none
 	ops        []rootfs.Op       // the caller's, parents before children
 	volumes    []rootfs.Volume   // whose directories some of the ops bind
 	hosts      map[string]string // name to address, for /etc/hosts

@@ -53,7 +53,7 @@ var needs = map[namespace.Kind][]string{
 	namespace.User:  {"WithIDMap"},
 	namespace.PID:   {"WithHidePID", "WithProcPIDs"},
 	namespace.UTS:   {"WithHostname"},
-	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithScratch", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf", "WithDevice", "WithProc", "WithHidePID", "WithProcPIDs"},
+	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithScratch", "WithUpper", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf", "WithDevice", "WithProc", "WithHidePID", "WithProcPIDs"},
 }
 
 // checkIDs finds ids of the job that the caller's map leaves out.
@@ -118,8 +118,16 @@ func (s *spec) checkRoot() error {
 	case s.view == ViewLXCFS && !s.namespaces.Has(namespace.PID):
 		return together("WithProc(lxcfs)", "WithHost(pid)", "lxcfs tells of the PID namespace's first process")
 	}
-	if s.scratch > 0 && s.hasDefaultRoot() {
-		return invalid("WithScratch", "", "needs WithRootfs or WithLayers: the default root shows the host's own folders, and has /tmp and /box to write to")
+	if s.scratch > 0 && s.upper != "" {
+		return together("WithUpper", "WithScratch", "what the job writes is either kept or not")
+	}
+	if option := s.writableOption(); option != "" && s.hasDefaultRoot() {
+		return invalid(option, "", "needs WithRootfs or WithLayers: the default root shows the host's own folders, and has /tmp and /box to write to")
+	}
+	if s.upper != "" {
+		if err := rootfs.ValidUpper(s.upper, s.stack()); err != nil {
+			return opError("WithUpper", err)
+		}
 	}
 	return opError("", rootfs.Check(s.partOps()))
 }

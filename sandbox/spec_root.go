@@ -111,13 +111,7 @@ func (s *spec) rootOps(f rootfs.Facts, extra ...rootfs.Op) ([]rootfs.Op, error) 
 	if s.hasDefaultRoot() {
 		ops = rootfs.Default(f, etc, more...)
 	} else {
-		// A root of the caller's has its own files; only what was asked for goes over them.
-		if s.explicit["WithHosts"] {
-			more = append(more, etc.HostsFile())
-		}
-		if s.explicit["WithResolvConf"] {
-			more = append(more, etc.ResolvConfFile())
-		}
+		more = append(more, s.ownFiles(etc)...)
 		ops = rootfs.Stack(s.stack(), more...)
 	}
 	ops = s.procAs(ops)
@@ -161,6 +155,41 @@ func (s *spec) procAs(ops []rootfs.Op) []rootfs.Op {
 	})
 }
 
+// ownFiles are those of /etc that are the sandbox's own over a root of the caller's. A directory for WithRootfs is somebody's whole root: only
+// what was asked for goes over it. Layers are of an image that knows neither the sandbox's name nor its network, and what can be
+// written to has to stay free of them.
+func (s *spec) ownFiles(etc rootfs.Etc) []rootfs.Op {
+	all := len(s.layers) > 0 || s.writable()
+	var files []rootfs.Op
+	for _, f := range []struct {
+		option string
+		op     rootfs.File
+	}{{"WithHosts", etc.HostsFile()}, {"WithHostname", etc.HostnameFile()}, {"WithResolvConf", etc.ResolvConfFile()}} {
+		asked := s.explicit[f.option] && f.option != "WithHostname"
+		taken := slices.ContainsFunc(s.ops, func(op rootfs.Op) bool {
+			return rootfs.Within(f.op.Target, op.Path()) || rootfs.Within(op.Path(), f.op.Target)
+		})
+		if asked || all && !taken && (f.option != "WithHostname" || s.hostname != "") {
+			files = append(files, f.op)
+		}
+	}
+	return files
+}
+
+// writable tells whether the job may write to the root: to a layer over it.
+func (s *spec) writable() bool { return s.scratch > 0 || s.upper != "" }
+
+// writableOption names the option that says so; "" for none.
+func (s *spec) writableOption() string {
+	switch {
+	case s.upper != "":
+		return "WithUpper"
+	case s.scratch > 0:
+		return "WithScratch"
+	}
+	return ""
+}
+
 // hasDefaultRoot tells whether no option says what the root is.
 func (s *spec) hasDefaultRoot() bool { return s.rootfsDir == "" && len(s.layers) == 0 }
 
@@ -189,8 +218,11 @@ func (s *spec) describeRoot() string {
 	case n > 1:
 		root = fmt.Sprintf("%d layers, the lowest %s", n, quotePath(s.stack()[0]))
 	}
-	if s.scratch > 0 {
+	switch {
+	case s.scratch > 0:
 		return root + ", under a layer in memory of " + FormatSize(s.scratch)
+	case s.upper != "":
+		return root + ", under the layer " + quotePath(s.upper) + ", which is kept"
 	}
 	return root + ", read-only"
 }

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holdings are what a sandbox has of the host beyond its own life: volumes, and directories that a bind was to create.
+// holdings are what a sandbox has of the host beyond its own life: its upper layer, volumes, and directories that a bind was to create.
 type holdings struct {
+	upper   *rootfs.HeldUpper // nil: none
 	volumes []*rootfs.HeldVolume
 	named   []rootfs.Volume // of those, the ones that did not exist before
 	made    []string        // directories, outermost first
@@ -30,6 +31,11 @@ func hold(s *spec, f *hostFacts, ids idPlan) (_ *holdings, err error) {
 	}()
 	if !s.namespaces.Has(namespace.Mount) {
 		return h, nil
+	}
+	if s.upper != "" {
+		if h.upper, err = holdUpper(s, f, ids); err != nil {
+			return h, err
+		}
 	}
 	for _, v := range s.volumes {
 		owner := ownerOnDisk(s, f, ids)
@@ -154,6 +160,7 @@ func (h *holdings) release() {
 		v.Release()
 	}
 	h.volumes = nil
+	h.upper.Release()
 }
 
 // undo removes what was made for a sandbox that could not be.
@@ -161,6 +168,7 @@ func (h *holdings) undo() {
 	if h == nil {
 		return
 	}
+	h.upper.Undo()
 	h.release()
 	for _, v := range h.named {
 		_ = v.Remove() // unless another has come to use it meanwhile

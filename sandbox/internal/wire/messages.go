@@ -74,6 +74,9 @@ type CreateRequest struct {
 	Group  *Group
 	// OwnPIDs: the sandbox has a PID namespace, so PID 1's end is everybody's end.
 	OwnPIDs bool
+	// Work is the name of the directory that an upper layer of the host is worked on in. Then the last two descriptors of the message are no inputs
+	// of the plan: the directory above, and the layer, locked. They are kept until nothing of the sandbox is left.
+	Work string `json:",omitempty"`
 }
 
 // StartRequest starts a command. The plan's inputs are PID 1's descriptor, one `tasks` file for each of Answer.Tasks,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belljar-go/belljar/cgroup"
+	"github.com/belljar-go/belljar/rootfs"
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
@@ -29,6 +30,7 @@ type box struct {
 	group    *cgroup.Manager
 	leave    func() // gives up the place that group is in
 	ids      *idRange
+	upper    *rootfs.HeldUpper
 	ownPIDs  bool
 	oomGroup bool
 	userNS   bool
@@ -83,7 +85,13 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 		a.Tasks = countTasks(b.group)
 		watch.lap("cgroup")
 	}
-	if err := b.launch(z, &req, p, m.Files, a); err != nil {
+	files := m.Files
+	if req.Work != "" {
+		if files, err = b.keepUpper(files, req.Work); err != nil {
+			return a, err
+		}
+	}
+	if err := b.launch(z, &req, p, files, a); err != nil {
 		return a, err
 	}
 	watch.lap("launch")
@@ -93,6 +101,26 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	z.mu.Unlock()
 	go z.watch(b)
 	return a, nil
+}
+
+// keepUpper holds what the host program has locked, so that nobody else gets it before this sandbox is gone, whatever becomes of the host
+// program. It returns the other files.
+func (b *box) keepUpper(files []int, work string) ([]int, error) {
+	n := len(files) - 2
+	if n < 0 {
+		return nil, wire.ErrProtocol
+	}
+	parent, err := unix.FcntlInt(uintptr(files[n]), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	layer, err := unix.FcntlInt(uintptr(files[n+1]), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		_ = unix.Close(parent)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	b.upper = rootfs.AdoptUpper(parent, layer, work)
+	return files[:n], nil
 }
 
 // launch starts PID 1.
@@ -315,6 +343,7 @@ func (b *box) release() error {
 		b.leave()
 	}
 	b.ids.release()
+	b.upper.Release()
 	return err
 }
 
