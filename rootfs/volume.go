@@ -53,19 +53,7 @@ func (e *VolumeError) Unwrap() error { return e.Err }
 // /var/lib/belljar/volumes for root; for others belljar/volumes in XDG_DATA_HOME, which is
 // ~/.local/share if it is not set (XDG Base Directory Specification). It is "" for a user without
 // a home.
-func DefaultVolumeStore() string {
-	if os.Geteuid() == 0 {
-		return "/var/lib/belljar/volumes"
-	}
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "belljar", "volumes")
-	}
-	home, err := os.UserHomeDir()
-	if err != nil || !filepath.IsAbs(home) {
-		return ""
-	}
-	return filepath.Join(home, ".local", "share", "belljar", "volumes")
-}
+func DefaultVolumeStore() string { return dataDir("volumes") }
 
 var volumeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 

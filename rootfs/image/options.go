@@ -1,6 +1,10 @@
 package image
 
-import "math"
+import (
+	"math"
+
+	"github.com/belljar-go/belljar/rootfs"
+)
 
 // Option is what may be said to [Open] beside a path.
 type Option func(*options)
@@ -9,6 +13,8 @@ type options struct {
 	ref      string
 	platform Platform
 	limits   Limits
+	store    rootfs.Store
+	progress func(Progress)
 }
 
 func fold(opts []Option) options {
@@ -33,11 +39,22 @@ func WithPlatform(p Platform) Option { return func(o *options) { o.platform = p 
 // WithLimits replaces the [Limits] of reading. Its zero fields stay the defaults.
 func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
 
+// WithStore names the store that [Image.Unpack] puts layers into, in place of [rootfs.DefaultStore].
+func WithStore(s rootfs.Store) Option { return func(o *options) { o.store = s } }
+
+// WithProgress has f called by [Image.Unpack] as it goes on: when a layer begins, for about every MiB read,
+// and when it is done. It is called by the goroutine that unpacks, which waits for it.
+func WithProgress(f func(Progress)) Option { return func(o *options) { o.progress = f } }
+
 // Limits bound what an image may cost. A zero field stands for its default, a negative one for no
 // limit.
 type Limits struct {
-	Layers int   // layers; 500, which is what overlayfs stacks
-	Bytes  int64 // that all layers together uncompress to, holes in files counted in full; 16 GiB
+	Layers int // 500, which is what overlayfs stacks
+	// Bytes that a layer uncompresses to, and that the files of all layers together have, holes
+	// counted in full; 16 GiB.
+	Bytes int64
+	// Entries is how many files and directories all layers together have, whiteouts included; 1000000.
+	Entries int64
 	// Ratio is how many bytes a layer may have per byte it is compressed to; 200. The first
 	// 64 MiB of a layer are free: little is lost by them.
 	Ratio int64
@@ -48,6 +65,7 @@ const freeRatioBytes = 64 << 20
 func (l Limits) orDefault() Limits {
 	l.Layers = orInt(l.Layers, 500)
 	l.Bytes = or(l.Bytes, 16<<30)
+	l.Entries = or(l.Entries, 1_000_000)
 	l.Ratio = or(l.Ratio, 200)
 	return l
 }

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package image
+
+import "context"
+
+// Unpack needs Linux.
+func (img *Image) Unpack(context.Context) (*Unpacked, error) {
+	return nil, &Error{Op: "unpack", Name: img.name, Err: ErrUnsupported}
+}
