@@ -1,6 +1,7 @@
 // Package image reads container images: OCI image layouts, as a folder or a tar archive, and
-// the tar archives that `docker save` and its like write. It verifies them and
-// gives out their layers, uncompressed, as streams.
+// the tar archives that `docker save` and its like write. It verifies them, gives out their
+// layers, uncompressed, as streams, and unpacks them into a [rootfs.Store], from which sandboxes
+// take them.
 //
 // All of an image is taken as hostile: its documents, its layers, and the folder or
 // archive it lies in. A document or layer is used only if its size, digest and media type

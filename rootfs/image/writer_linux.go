@@ -304,15 +304,16 @@ func (w *layerWriter) linkBelow(p string) bool {
 	return errors.Is(err, tree.ErrThroughLink) || err == nil && st != nil && st.Mode&unix.S_IFMT == unix.S_IFLNK
 }
 
-// mkdir makes a directory, in place of a whiteout of this layer if whited: then it shows nothing of what is below.
-func (w *layerWriter) mkdir(parent int, name, at string, m dirMeta, whited bool) error {
+// mkdir makes a directory, in place of what hid all that is below if it replaces something: a whiteout of this layer, or a file. Then
+// it shows nothing of that either.
+func (w *layerWriter) mkdir(parent int, name, at string, m dirMeta, replaces bool) error {
 	if err := w.budget.entry(); err != nil {
 		return err
 	}
 	if w.budget.names -= int64(len(at)); w.budget.names < 0 {
 		return tooMuch("names of directories of more than %d bytes", maxNames)
 	}
-	if whited {
+	if replaces {
 		if err := unix.Unlinkat(parent, name, 0); err != nil {
 			return err
 		}
@@ -322,7 +323,7 @@ func (w *layerWriter) mkdir(parent int, name, at string, m dirMeta, whited bool)
 	}
 	w.stat.entries++
 	w.dirs[at] = m
-	if whited {
+	if replaces {
 		return w.markOpaque(at)
 	}
 	return nil
@@ -359,16 +360,11 @@ func (w *layerWriter) dir(p string, m dirMeta) error {
 	if err != nil {
 		return err
 	}
-	switch kind {
-	case aDirectory:
+	if kind == aDirectory {
 		w.dirs[p] = m
 		return nil
-	case aLink, aFile:
-		if err := unix.Unlinkat(parent, name, 0); err != nil {
-			return err
-		}
 	}
-	return w.mkdir(parent, name, p, m, kind == aWhiteout)
+	return w.mkdir(parent, name, p, m, kind != nothing)
 }
 
 // whiteout hides what is below, if there is anything: a mark of nothing would only show. What this layer itself has at the place stays, and
