@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,5 +63,3 @@ func (c *counters) close() {
 		}
 	}
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

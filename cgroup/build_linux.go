@@ -50,13 +50,15 @@ func (b *builder) step(s *step) error {
 	}
 	err := b.do(s)
 	switch {
-	case err == nil:
+	case err == nil, err == unix.ENOENT && s.optional:
 		return nil
 	case err == unix.ENOENT && s.orElse != nil:
 		if s.orElse.rel == "" {
 			return b.without(s)
 		}
 		b.note(s)
+		return b.step(s.orElse)
+	case err == unix.EOPNOTSUPP && s.elsewhere:
 		return b.step(s.orElse)
 	}
 	op := s.op(b.dirs)
@@ -98,6 +100,14 @@ func (b *builder) at(s *step) (int, string) {
 	return unix.AT_FDCWD, b.dirs[s.at].Path + "/" + s.rel
 }
 
+// source is what a copy reads, relative to the same descriptor as at.
+func (b *builder) source(s *step) string {
+	if b.fds != nil {
+		return s.data
+	}
+	return b.dirs[s.at].Path + "/" + s.data
+}
+
 func (b *builder) do(s *step) (err error) {
 	fd, name := b.at(s)
 	switch s.do {
@@ -107,6 +117,11 @@ func (b *builder) do(s *step) (err error) {
 		}
 	case opWrite:
 		err = writeAt(fd, name, s.data)
+	case opCopy:
+		var data string
+		if data, err = readString(fd, b.source(s)); err == nil {
+			err = writeAt(fd, name, data)
+		}
 	case opOpenDir:
 		b.group[s.at], err = openDirAt(fd, name)
 	case opOpenTasks:

@@ -16,6 +16,8 @@ const (
 	PidsController
 	FreezerController
 	IOController
+	CPUSetController
+	HugetlbController
 )
 
 // DefaultAccounts is what [New] sets up beyond what the limits need, as far as
@@ -40,6 +42,8 @@ var controllerNames = []struct {
 	{PidsController, "pids", "pids"},
 	{FreezerController, "freezer", ""},
 	{IOController, "blkio", "io"},
+	{CPUSetController, "cpuset", "cpuset"},
+	{HugetlbController, "hugetlb", "hugetlb"},
 }
 
 // Has reports whether all of x are in c.

@@ -60,8 +60,18 @@ func (e *Error) Remedy() string {
 		return "the group uses more than that already and it cannot be reclaimed"
 	case is(syscall.ENOENT) && file == "cgroup.subtree_control":
 		return "a controller is not enabled in the group above: see its cgroup.controllers"
+	case is(syscall.ENOENT) && strings.HasPrefix(file, "hugetlb."):
+		return "this machine has no huge pages of that size: see /sys/kernel/mm/hugepages"
 	case is(syscall.ENOENT) && e.Op == "write":
 		return "the controller is not enabled for this group, or the kernel was built without this file"
+	case strings.HasPrefix(file, "cpuset.") && (is(syscall.EACCES) && e.Op == "write" && os.Geteuid() == 0 || is(syscall.EINVAL) || is(syscall.ERANGE)):
+		return "not all of them exist, or the group above has less: see its " + file
+	case strings.HasPrefix(file, "cpuset.") && is(syscall.EBUSY):
+		return "a group below uses some that would be taken away"
+	case is(syscall.ENODEV) && (strings.HasPrefix(file, "io.") || strings.HasPrefix(file, "blkio.")):
+		return "there is no such disk: lsblk -o PATH,MAJ:MIN lists them; partitions cannot be named"
+	case is(syscall.EOPNOTSUPP) && strings.Contains(file, "weight"):
+		return "the device is not shared by weight: echo bfq > /sys/block/DISK/queue/scheduler, or on v2 enable iocost (io.cost.qos)"
 	case is(syscall.EINVAL) && file == "cpu.cfs_quota_us":
 		return "v1 allows a group no more CPU than the group above it has"
 	case is(syscall.EINVAL) && file == "memory.memsw.limit_in_bytes":
@@ -85,10 +95,11 @@ const (
 // UnsupportedError is something this host, or this process on it, cannot do.
 // It matches ErrUnsupported.
 type UnsupportedError struct {
-	Feature string // what was asked for: "pids limit"
-	Reason  string // why it cannot be had
-	Remedy  string // what to do about it, may be empty
-	Err     error  // the errno behind it, may be nil
+	Feature string   // what was asked for: "pids limit"
+	Reason  string   // why it cannot be had
+	Remedy  string   // what to do about it, may be empty
+	Err     error    // the errno behind it, may be nil
+	Fields  []string // the fields of Limits which it is about, see FieldsOf
 }
 
 func (e *UnsupportedError) Error() string {

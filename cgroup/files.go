@@ -5,17 +5,27 @@ import (
 	"strconv"
 )
 
-// limits adds the writes of l to directory i, whose group is name.
+// limits adds the writes of l to directory i, whose group is name, or the
+// directory itself if that is empty.
 func (p *plan) limits(i int, d Dir, name string, l Limits) error {
 	write := func(file, data string) *step {
 		p.add(step{do: opWrite, at: i, rel: join(name, file), data: data})
 		return &p.steps[len(p.steps)-1]
+	}
+	if d.Controllers.Has(CPUSetController) {
+		p.sets(i, d.Version, name, l)
 	}
 	if d.Controllers.Has(PidsController) && l.Pids != 0 {
 		write("pids.max", maxOr(int64(l.Pids)))
 	}
 	if d.Controllers.Has(CPUController) {
 		cpuLimits(d.Version, l, write)
+	}
+	if d.Controllers.Has(IOController) {
+		ioLimits(d.Version, l, write)
+	}
+	if d.Controllers.Has(HugetlbController) {
+		hugepageLimits(d.Version, l, write)
 	}
 	if !d.Controllers.Has(MemoryController) {
 		return nil
@@ -58,6 +68,12 @@ func memoryLimitsV2(l Limits, write writer) {
 	if l.MemoryHigh != 0 {
 		write("memory.high", maxOr(l.MemoryHigh))
 	}
+	if l.MemoryLow != 0 {
+		write("memory.low", protection(l.MemoryLow))
+	}
+	if l.MemoryMin != 0 {
+		write("memory.min", protection(l.MemoryMin))
+	}
 	if l.Swap != 0 || l.Memory > 0 {
 		s := write("memory.swap.max", maxOr(l.Swap))
 		if l.Swap <= 0 { // a kernel without swap swaps nothing
@@ -68,11 +84,19 @@ func memoryLimitsV2(l Limits, write writer) {
 }
 
 func memoryLimitsV1(i int, name string, l Limits, write writer) error {
-	if l.MemoryHigh != 0 {
-		return &UnsupportedError{Feature: "MemoryHigh", Reason: "cgroup v1 has nothing like memory.high", Remedy: "boot with the unified hierarchy"}
+	for _, f := range []struct {
+		v           int64
+		field, file string
+	}{{l.MemoryHigh, "MemoryHigh", "memory.high"}, {l.MemoryLow, "MemoryLow", "memory.low"}, {l.MemoryMin, "MemoryMin", "memory.min"}} {
+		if f.v != 0 {
+			return onlyV2(f.field, f.file)
+		}
 	}
 	if l.Swap > 0 && l.Memory <= 0 {
-		return &UnsupportedError{Feature: "Swap without Memory", Reason: "cgroup v1 limits swap only together with memory", Remedy: "set Memory as well"}
+		return &UnsupportedError{
+			Feature: "Swap without Memory", Reason: "cgroup v1 limits swap only together with memory", Remedy: "set Memory as well",
+			Fields: []string{"Swap"},
+		}
 	}
 	if l.Memory != 0 {
 		write("memory.limit_in_bytes", strconv.FormatInt(l.Memory, 10))
@@ -92,6 +116,18 @@ func memoryLimitsV1(i int, name string, l Limits, write writer) error {
 	}
 	return nil
 }
+
+// onlyV2 is the error of a limit to which v1 has no counterpart.
+func onlyV2(field, file string) error {
+	return &UnsupportedError{
+		Feature: field, Reason: "cgroup v1 has nothing like " + file, Remedy: "boot with the unified hierarchy",
+		Fields: []string{field},
+	}
+}
+
+// protection is what is written for MemoryLow and MemoryMin, of which Max is to
+// take away, like that of a limit.
+func protection(n int64) string { return strconv.FormatInt(max(n, 0), 10) }
 
 // join is name/file, or file alone for the directory itself.
 func join(name, file string) string {

@@ -99,11 +99,15 @@ func skip(t testing.TB, why string) {
 }
 
 // testBase is where groups may be made, with everything a test may limit.
-func testBase(t testing.TB) Parent {
+func testBase(t testing.TB, more ...Controllers) Parent {
 	t.Helper()
 	h, err := Detect()
 	require.NoError(t, err)
-	p, err := h.Base(MemoryController | PidsController | CPUController)
+	need := MemoryController | PidsController | CPUController
+	for _, c := range more {
+		need |= c
+	}
+	p, err := h.Base(need)
 	if err != nil && os.Geteuid() != 0 && errors.Is(err, ErrUnsupported) {
 		skip(t, "no delegated cgroup: "+err.Error())
 	}
@@ -112,9 +116,9 @@ func testBase(t testing.TB) Parent {
 }
 
 // testParent is an owner's group that must be removable at the end of the test.
-func testParent(t testing.TB) Parent {
+func testParent(t testing.TB, more ...Controllers) Parent {
 	t.Helper()
-	w, err := NewOwner(testBase(t), os.Getpid(), Options{})
+	w, err := NewOwner(testBase(t, more...), os.Getpid(), Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.Close(), "the test left groups behind") })
 	return w.Parent()
@@ -122,7 +126,7 @@ func testParent(t testing.TB) Parent {
 
 func testManager(t testing.TB, l Limits) *Manager {
 	t.Helper()
-	m, err := New(testParent(t), "sb", l)
+	m, err := New(testParent(t, l.Controllers()), "sb", l)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, m.Kill(time.Time{}))
@@ -227,6 +231,27 @@ func victim(what []string) {
 		for i := 0; i < len(b); i += 4096 {
 			b[i] = 1
 		}
+	case "lists": // print the CPUs and memory nodes it may use
+		b, _ := os.ReadFile("/proc/self/status")
+		for _, line := range strings.Split(string(b), "\n") {
+			if k, v, ok := strings.Cut(line, ":"); ok && strings.HasSuffix(k, "_allowed_list") {
+				fmt.Print(strings.TrimSpace(v), " ")
+			}
+		}
+	case "huge": // map and touch n huge pages of 2 MiB
+		b, err := unix.Mmap(-1, 0, n<<21, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_HUGETLB|unix.MAP_HUGE_2MB)
+		if err != nil {
+			fmt.Print(unix.ErrnoName(err.(unix.Errno)))
+			os.Exit(0)
+		}
+		for i := 0; i < len(b); i += 2 << 20 {
+			b[i] = 1
+		}
+		fmt.Print("ok")
+	case "read": // n KiB of a device, past the page cache, and how long that took
+		fmt.Print(readDirect(what[2], n<<10, 64<<10))
+	case "readall": // the same as one request
+		fmt.Print(readDirect(what[2], n<<10, n<<10))
 	case "count": // print a growing number
 		w := bufio.NewWriter(os.Stdout)
 		for i := 0; ; i++ {
@@ -267,6 +292,29 @@ func victim(what []string) {
 		fmt.Println(err, errors.Is(err, ErrUnsupported), errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS))
 	}
 	os.Exit(0)
+}
+
+// readDirect reads size bytes from the start of a device without the page cache,
+// piece by piece, and returns the time or the error.
+func readDirect(dev string, size, piece int) string {
+	fd, err := unix.Open(dev, unix.O_RDONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err.Error()
+	}
+	defer unix.Close(fd)
+	buf, err := unix.Mmap(-1, 0, piece, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return err.Error()
+	}
+	begin := time.Now()
+	for done := 0; done < size; {
+		n, err := unix.Pread(fd, buf, int64(done))
+		if err != nil || n == 0 {
+			return fmt.Sprint("read ", n, err)
+		}
+		done += n
+	}
+	return time.Since(begin).String()
 }
 
 // eventually waits for a state which the kernel reaches by itself.

@@ -79,7 +79,7 @@ func (h *Host) base(need Controllers) (Parent, error) {
 	for i := range h.Hierarchies {
 		y := &h.Hierarchies[i]
 		c := held[y]
-		if c == 0 {
+		if rare(c, need) {
 			continue
 		}
 		d, err := y.base(c, need&c)
@@ -92,6 +92,12 @@ func (h *Host) base(need Controllers) (Parent, error) {
 		p.Dirs = append(p.Dirs, d)
 	}
 	return p, nil
+}
+
+// rare are hierarchies in which a group is of use only for limits that few ask
+// for, and which are not worth one otherwise.
+func rare(have, need Controllers) bool {
+	return have&^(CPUSetController|HugetlbController) == 0 && have&need == 0
 }
 
 // held says which hierarchy has which controllers. Those of need must be in one.
@@ -122,6 +128,7 @@ func (h *Hierarchy) base(have, need Controllers) (Dir, error) {
 	if err != nil {
 		return Dir{}, h.refuse(need, err)
 	}
+	d.Controllers &= have // the others are another hierarchy's
 	return d, nil
 }
 

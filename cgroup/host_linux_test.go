@@ -39,7 +39,7 @@ const (
 )
 
 func TestParseHost(t *testing.T) {
-	const all = CPUController | MemoryController | PidsController | IOController
+	const all = CPUController | MemoryController | PidsController | IOController | CPUSetController | HugetlbController
 	for _, c := range []struct {
 		name                      string
 		mounts, self, controllers string

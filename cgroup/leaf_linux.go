@@ -52,7 +52,7 @@ func (m *Manager) newLeaf(name string, l Limits) (*Leaf, error) {
 		return nil, err
 	}
 	defer m.unlock()
-	p, err := planLeaf(m.dirs, name, l, m.Limits().OOMGroup)
+	p, err := m.planLeaf(name, &l)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +64,10 @@ func (m *Manager) newLeaf(name string, l Limits) (*Leaf, error) {
 	leaf.own = append(b.group, b.tasks...)
 	leaf.memory.Store(l.Memory)
 	leaf.places(b)
+	if _, err := leaf.ps.checkSets(l); err != nil {
+		b.undo()
+		return nil, err
+	}
 	leaf.base = m.above.read()
 	m.lm.Lock()
 	m.leaves[name] = leaf
@@ -71,9 +75,24 @@ func (m *Manager) newLeaf(name string, l Limits) (*Leaf, error) {
 	return leaf, nil
 }
 
+// planLeaf resolves l and plans a leaf that has what the sandbox's limits ask of one.
+func (m *Manager) planLeaf(name string, l *Limits) (*plan, error) {
+	if len(l.IO) > 0 || l.IOWeight != 0 {
+		if err := l.validateLeaf(); err != nil {
+			return nil, err
+		}
+		var err error
+		if *l, err = l.resolved(m.dirs); err != nil {
+			return nil, err
+		}
+	}
+	own := m.Limits()
+	return planLeaf(m.dirs, name, *l, leafOptions{acc: m.acc, oomGroup: own.OOMGroup, low: own.MemoryLow > 0, min: own.MemoryMin > 0})
+}
+
 // LeafPlan lists the operations of NewLeaf, in order, and changes nothing.
 func (m *Manager) LeafPlan(name string, l Limits) ([]Op, error) {
-	p, err := planLeaf(m.dirs, name, l, m.Limits().OOMGroup)
+	p, err := m.planLeaf(name, &l)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +105,7 @@ func (l *Leaf) places(b *builder) {
 	l.tasks = make([]int, 0, len(l.use))
 	for i, use := range l.use {
 		d := l.m.dirs[i]
-		if use == 0 {
+		if use == 0 && d.Version == 1 {
 			if l.m.tasks[i] >= 0 {
 				l.tasks = append(l.tasks, l.m.tasks[i])
 			}

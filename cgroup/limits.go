@@ -16,6 +16,12 @@ type Limits struct {
 	Memory int64
 	// MemoryHigh in bytes, above which the group is slowed and reclaimed. v2 only.
 	MemoryHigh int64
+	// MemoryLow and MemoryMin in bytes: as long as the group uses no more, its
+	// memory is not reclaimed for others', but for want of anything else
+	// (MemoryLow), or not at all (MemoryMin). v2 only; that of the program is then
+	// protected by as much, and those above it must be already. Not for leaves,
+	// which share what the sandbox has.
+	MemoryLow, MemoryMin int64
 	// Swap in bytes which may be used beyond Memory. 0 means none if Memory
 	// is limited, and sets nothing otherwise.
 	Swap int64
@@ -25,13 +31,31 @@ type Limits struct {
 	// CPUWeight is the share under contention, 1 to 10000 with 100 as the
 	// kernel's default: cpu.weight, or cpu.shares on v1.
 	CPUWeight int
+	// CPUSet and MemoryNodes are the CPUs which the group may run on and the
+	// NUMA nodes it may have memory of, as lists such as "0-2,7": cpuset.cpus
+	// and cpuset.mems. AllOfThem stands for all that the group above has.
+	CPUSet, MemoryNodes string
 	// Pids is the number of tasks, threads included.
 	Pids int
+	// IO bounds what reaches block devices, one entry per device.
+	IO []IOLimit
+	// IOWeight is the share of contended devices, 1 to 10000 with 100 as the
+	// kernel's default; those of IO take its place for their devices. A device
+	// is shared by weight only under the BFQ scheduler, or under iocost on v2.
+	// BFQ's scale ends at 1000: what is above 100 is compressed.
+	IOWeight int
+	// Hugepages bounds huge pages (hugetlbfs), one entry per size of page.
+	// These are not part of Memory. Where the kernel can (5.7) reservations
+	// are bounded as well, so that mmap fails instead of the first access.
+	Hugepages []HugepageLimit
 	// OOMGroup ends a leaf as a whole when the kernel's OOM killer picks a
 	// process in it. Set on the leaves, so that one command dies and not the
 	// sandbox. v1 has no counterpart; Manager.Notes says so.
 	OOMGroup bool
 }
+
+// AllOfThem, as a value of CPUSet or MemoryNodes, takes a limit away.
+const AllOfThem = "max"
 
 const (
 	cpuPeriod  = 100_000 // microseconds, the kernel's default
@@ -70,8 +94,10 @@ func (l Limits) Validate() error {
 	if l.Memory > 0 && l.Swap > math.MaxInt64-l.Memory {
 		return invalid("Swap", l.Swap, "Memory and Swap together overflow")
 	}
-	if err := l.validateCPU(); err != nil {
-		return err
+	for _, f := range []func() error{l.validateProtection, l.validateCPU, l.validateSets, l.validateIO, l.validateHugepages} {
+		if err := f(); err != nil {
+			return err
+		}
 	}
 	switch {
 	case l.Pids == 0 || l.Pids == Max:
@@ -104,23 +130,41 @@ func (l Limits) validateCPU() error {
 	return nil
 }
 
+func itoa(n int) string { return strconv.Itoa(n) }
+
 func invalid(field string, v int64, why string) error {
 	return &InvalidError{field, strconv.FormatInt(v, 10), why}
 }
 
-// Controllers is what the limits need.
-func (l Limits) Controllers() Controllers {
-	var c Controllers
-	if l.Memory != 0 || l.MemoryHigh != 0 || l.Swap != 0 || l.OOMGroup {
-		c |= MemoryController
+// validateLeaf is Validate for the limits of a leaf.
+func (l Limits) validateLeaf() error {
+	for _, f := range []struct {
+		name string
+		v    int64
+	}{{"MemoryLow", l.MemoryLow}, {"MemoryMin", l.MemoryMin}} {
+		if f.v != 0 {
+			return invalid(f.name, f.v, "not for a leaf: set it for the sandbox")
+		}
 	}
-	if l.CPUs != 0 || l.CPUWeight != 0 {
-		c |= CPUController
+	return l.Validate()
+}
+
+// validateProtection looks at MemoryLow and MemoryMin.
+func (l Limits) validateProtection() error {
+	for _, f := range []struct {
+		name string
+		v    int64
+	}{{"MemoryLow", l.MemoryLow}, {"MemoryMin", l.MemoryMin}} {
+		switch {
+		case f.v < 0 && f.v != Max:
+			return invalid(f.name, f.v, "negative")
+		case f.v > 0 && f.v < minMemory:
+			return invalid(f.name, f.v, "less than one page of 4096 bytes")
+		case f.v > 0 && l.Memory > 0 && f.v > l.Memory:
+			return invalid(f.name, f.v, "more than Memory: the rest could never be used")
+		}
 	}
-	if l.Pids != 0 {
-		c |= PidsController
-	}
-	return c
+	return nil
 }
 
 // shares converts the scale of v2 to that of v1 just as the kernel does for

@@ -14,6 +14,7 @@ type Manager struct {
 	name    string
 	limits  Limits // under lm
 	opts    Options
+	acc     accounts
 	notes   []string
 	missing Controllers
 
@@ -55,6 +56,13 @@ func New(parent Parent, name string, l Limits) (*Manager, error) {
 
 // NewWith is New with options.
 func NewWith(parent Parent, name string, l Limits, o Options) (*Manager, error) {
+	if err := l.Validate(); err != nil {
+		return nil, err
+	}
+	l, err := l.resolved(parent.Dirs)
+	if err != nil {
+		return nil, err
+	}
 	p, err := planGroup(parent, name, l, o.accounts())
 	if err != nil {
 		return nil, err
@@ -63,7 +71,7 @@ func NewWith(parent Parent, name string, l Limits, o Options) (*Manager, error) 
 	if err := b.run(p.steps); err != nil {
 		return nil, err
 	}
-	m := &Manager{name: name, limits: l, opts: o, leaves: make(map[string]*Leaf)}
+	m := &Manager{name: name, limits: l, opts: o, acc: o.accounts().with(l), leaves: make(map[string]*Leaf)}
 	m.memory.Store(l.Memory)
 	var have Controllers
 	for i, use := range p.use {
@@ -73,15 +81,23 @@ func NewWith(parent Parent, name string, l Limits, o Options) (*Manager, error) 
 		have |= use
 		d := Dir{Version: parent.Dirs[i].Version, Controllers: use, Path: parent.Dirs[i].Path + "/" + name}
 		if d.Version == 2 {
-			d.Enabled = use &^ (coreV2 | CPUController)
+			d.Enabled = use & m.acc.leaves(d)
 		}
 		m.dirs = append(m.dirs, d)
 		m.fds = append(m.fds, b.group[i])
 		m.tasks = append(m.tasks, b.tasks[i])
 		m.ps = append(m.ps, place{Dir: d, fd: b.group[i], limit: &m.memory})
 	}
-	m.missing = o.accounts() &^ have
-	m.notes = append(p.notes, b.notes...)
+	notes, err := m.ps.checkSets(l)
+	if err == nil {
+		err = m.ps.of(MemoryController).protect(Limits{}, l)
+	}
+	if err != nil {
+		b.undo()
+		return nil, err
+	}
+	m.missing = m.acc.v1 &^ have
+	m.notes = append(append(p.notes, b.notes...), notes...)
 	m.localOOM = versionOf(m.dirs, MemoryController) == 1
 	m.above.open(m)
 	return m, nil
@@ -250,6 +266,7 @@ func (m *Manager) Delete() error {
 		}
 	}
 	m.closed = true
+	_ = m.ps.of(MemoryController).protect(m.Limits(), Limits{})
 	closeAll(m.fds)
 	closeAll(m.tasks)
 	m.above.close()

@@ -70,6 +70,7 @@ const maxParent = 3072
 //	EACCES      this user may not make groups there, or may not move processes into it from where it is; EPERM likewise
 //	EROFS       the mount is read-only
 //	EOPNOTSUPP  it is threaded (cgroup-v2.rst, "Threads")
+//	ENOSPC      it has no CPUs or memory nodes (v1, where cpuset is needed)
 //	EBUSY       it has processes of its own, so it cannot hand controllers down (v2)
 type ParentError struct {
 	Parent     string // as it was named

@@ -40,7 +40,7 @@ func (h *Host) ParentAt(p string, need Controllers) (Parent, error) {
 	for i := range h.Hierarchies {
 		y := &h.Hierarchies[i]
 		c := held[y]
-		if c == 0 {
+		if rare(c, need) {
 			continue
 		}
 		d, err := n.in(y, c, need&c)
@@ -109,6 +109,11 @@ func (n *named) in(y *Hierarchy, have, need Controllers) (Dir, error) {
 		if err := writable(dir, ""); err != nil {
 			return Dir{}, n.refuse(y, dir, err)
 		}
+		if have.Has(CPUSetController) {
+			if err := n.hasSets(dir); err != nil {
+				return Dir{}, err
+			}
+		}
 		return Dir{Version: 1, Controllers: have, Path: dir}, nil
 	}
 	d, err := generous(have, need, func(need Controllers) (Dir, error) { return offer(dir, need) })
@@ -118,7 +123,23 @@ func (n *named) in(y *Hierarchy, have, need Controllers) (Dir, error) {
 	if err != nil {
 		return Dir{}, n.refuse(y, dir, err)
 	}
+	d.Controllers &= have
 	return d, nil
+}
+
+// hasSets refuses a group of v1 that nobody has given CPUs and memory nodes to,
+// as new ones have none: no process could enter one below it.
+func (n *named) hasSets(dir string) error {
+	for _, s := range (Limits{}).sets() {
+		text, err := readString(unix.AT_FDCWD, dir+"/"+s.file)
+		if err == nil && strings.TrimSpace(text) == "" {
+			return n.fail(&ParentError{
+				Dir: dir, Controller: "cpuset", Reason: dir + "/" + s.file + " is empty, so no process can be in a group below", Err: unix.ENOSPC,
+				Remedy: "as root: cat " + path.Dir(dir) + "/" + s.file + " > " + dir + "/" + s.file,
+			})
+		}
+	}
+	return nil
 }
 
 // look finds out whether dir is a group.
@@ -199,9 +220,6 @@ func inhabitants(dir string) string {
 	_ = withList(unix.AT_FDCWD, dir+"/cgroup.procs", m.add)
 	return m.String()
 }
-
-// names are the controllers of an error to enable some: "cpu" of "+cpu".
-func (e *Error) names() string { return strings.ReplaceAll(e.Data, "+", "") }
 
 // enterable asks whether a process of this user may get from its group into
 // those below dir: the nearest group above both must let it.

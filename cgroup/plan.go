@@ -7,9 +7,9 @@ import (
 
 // Op is one operation on the cgroup file system.
 type Op struct {
-	Call string // mkdir, open or write
+	Call string // mkdir, open, write or copy
 	Path string // absolute
-	Data string // for write
+	Data string // for write; for copy the file whose content is written
 }
 
 // String is the operation on one line: write /sys/fs/cgroup/a/pids.max "20".
@@ -32,15 +32,52 @@ type Options struct {
 	// different places. 0 for the first.
 	Number int
 	// Accounts are set up beyond what the limits need, as far as the host has
-	// them. 0 means DefaultAccounts.
+	// them. 0 means DefaultAccounts, and IOController on v2, where it costs
+	// no group of its own.
 	Accounts Controllers
 }
 
-func (o Options) accounts() Controllers {
+func (o Options) accounts() accounts {
 	if o.Accounts == 0 {
-		return DefaultAccounts
+		return accounts{v1: DefaultAccounts, v2: DefaultAccounts | IOController}
 	}
-	return o.Accounts
+	return accounts{v1: o.Accounts, v2: o.Accounts}
+}
+
+// accounts are what is counted in hierarchies of v1 and of v2.
+type accounts struct {
+	v1, v2 Controllers
+	// flatIO: the processes are in the sandbox's own group of v1's blkio. Rates
+	// there bound the processes of one group, and not those of groups below
+	// (throtl_pd_init in block/blk-throttle.c).
+	flatIO bool
+}
+
+func (a accounts) in(d Dir) Controllers {
+	if d.Version == 2 {
+		return a.v2 & d.Controllers
+	}
+	return a.v1 & d.Controllers
+}
+
+// with has what limits on a device need: they come with its accounts.
+func (a accounts) with(l Limits) accounts {
+	io := l.Controllers() & IOController
+	return accounts{a.v1 | io, a.v2 | io, a.flatIO || l.hasRates()}
+}
+
+// leaves are the controllers of d for which a leaf has a group of its own
+// without limits of its own. Every further hierarchy of v1 would cost each
+// command a mkdir, an rmdir and an open.
+func (a accounts) leaves(d Dir) Controllers {
+	const counted = MemoryController | CPUAcctController | PidsController | IOController
+	if d.Version == 2 {
+		return a.v2 & d.Controllers & counted &^ coreV2
+	}
+	if a.flatIO {
+		a.v1 &^= IOController
+	}
+	return d.Controllers & (leafV1 | a.v1&IOController)
 }
 
 // Plan lists the operations of New, in order, and changes nothing. It reads
@@ -61,6 +98,7 @@ const (
 	opWrite             // open, write, close
 	opOpenDir           // keep as the group's directory
 	opOpenTasks         // keep as the file through which a process enters (v1)
+	opCopy              // read data, write it to rel
 )
 
 // step is an operation in the directory dirs[at]; rel is relative to it.
@@ -72,17 +110,24 @@ type step struct {
 	// worth telling.
 	orElse *step
 	note   string
+	// optional: without the file there is nothing to be done.
+	optional bool
+	// elsewhere: orElse also replaces the step where the kernel says
+	// EOPNOTSUPP, of a device that another scheduler serves.
+	elsewhere bool
 }
 
 func (s *step) op(dirs []Dir) Op {
-	call := "open"
+	op := Op{Call: "open", Path: path.Join(dirs[s.at].Path, s.rel), Data: s.data}
 	switch s.do {
 	case opMkdir:
-		call = "mkdir"
+		op.Call = "mkdir"
 	case opWrite:
-		call = "write"
+		op.Call = "write"
+	case opCopy:
+		op.Call, op.Data = "copy", path.Join(dirs[s.at].Path, s.data)
 	}
-	return Op{Call: call, Path: path.Join(dirs[s.at].Path, s.rel), Data: s.data}
+	return op
 }
 
 // plan makes one group in some of the directories it was planned for.
@@ -103,7 +148,7 @@ func (p *plan) ops(dirs []Dir) []Op {
 func (p *plan) add(s step) { p.steps = append(p.steps, s) }
 
 // planGroup is the group of one sandbox.
-func planGroup(parent Parent, name string, l Limits, accounts Controllers) (*plan, error) {
+func planGroup(parent Parent, name string, l Limits, acc accounts) (*plan, error) {
 	if err := validName("name", name); err != nil {
 		return nil, err
 	}
@@ -111,17 +156,21 @@ func planGroup(parent Parent, name string, l Limits, accounts Controllers) (*pla
 		return nil, err
 	}
 	need := l.Controllers()
-	if err := available(parent.Dirs, need); err != nil {
+	if err := available(parent.Dirs, l); err != nil {
 		return nil, err
 	}
+	acc = acc.with(l)
 	p := &plan{use: make([]Controllers, len(parent.Dirs))}
 	for i, d := range parent.Dirs {
-		use := (need | accounts) & d.Controllers
+		use := need&d.Controllers | acc.in(d)
 		p.use[i] = use
 		if use == 0 {
 			continue
 		}
-		below := use &^ (coreV2 | CPUController) // a leaf gets a CPU group only for a quota of its own
+		if d.Version == 1 { // mounted together: without CPUs nobody gets in
+			p.use[i] |= d.Controllers & CPUSetController
+		}
+		below := use & acc.leaves(d) // whatever else a leaf gets only for a limit of its own
 		if d.Version == 2 {
 			if above := use & d.Pending; above != 0 {
 				p.add(step{do: opWrite, at: i, rel: "../cgroup.subtree_control", data: above.enable()})
@@ -138,7 +187,7 @@ func planGroup(parent Parent, name string, l Limits, accounts Controllers) (*pla
 		switch {
 		case d.Version == 2 && below != 0:
 			p.add(step{do: opWrite, at: i, rel: name + "/cgroup.subtree_control", data: below.enable()})
-		case d.Version == 1 && use&leafV1 == 0:
+		case d.Version == 1 && below == 0:
 			p.add(step{do: opOpenTasks, at: i, rel: name + "/tasks"})
 		}
 	}
@@ -150,12 +199,12 @@ func planGroup(parent Parent, name string, l Limits, accounts Controllers) (*pla
 
 // planOwner hands the accounts down; controllers for limits follow when the
 // first sandbox needs them.
-func planOwner(base Parent, name string, accounts Controllers) (*plan, Parent) {
+func planOwner(base Parent, name string, acc accounts) (*plan, Parent) {
 	p := &plan{}
 	below := Parent{Dirs: make([]Dir, 0, len(base.Dirs))}
 	for i, d := range base.Dirs {
 		n := Dir{Version: d.Version, Controllers: d.Controllers, Path: d.Path + "/" + name}
-		give := accounts & d.Controllers &^ coreV2
+		give := acc.in(d) &^ coreV2
 		if d.Version == 2 {
 			if missing := give &^ d.Enabled; missing != 0 {
 				p.add(step{do: opWrite, at: i, rel: "cgroup.subtree_control", data: missing.enable()})
@@ -165,6 +214,9 @@ func planOwner(base Parent, name string, accounts Controllers) (*plan, Parent) {
 		}
 		p.add(step{do: opMkdir, at: i, rel: name})
 		p.add(step{do: opOpenDir, at: i, rel: name})
+		if d.Version == 1 && d.Controllers.Has(CPUSetController) {
+			p.inherit(i, name)
+		}
 		if d.Version == 2 && give != 0 {
 			p.add(step{do: opWrite, at: i, rel: name + "/cgroup.subtree_control", data: give.enable()})
 		}
@@ -173,24 +225,37 @@ func planOwner(base Parent, name string, accounts Controllers) (*plan, Parent) {
 	return p, below
 }
 
+// leafOptions are what a leaf takes over from its sandbox.
+type leafOptions struct {
+	acc      accounts
+	oomGroup bool
+	// low and min: what protects the sandbox's memory is the leaves' to share.
+	low, min bool
+}
+
 // planLeaf is one command's group within the manager's directories.
-func planLeaf(dirs []Dir, name string, l Limits, oomGroup bool) (*plan, error) {
+func planLeaf(dirs []Dir, name string, l Limits, o leafOptions) (*plan, error) {
 	if err := validName("name", name); err != nil {
 		return nil, err
 	}
-	need := Controllers(0)
-	if l != (Limits{}) {
-		if err := l.Validate(); err != nil {
+	need := l.Controllers()
+	if need != 0 {
+		if err := l.validateLeaf(); err != nil {
 			return nil, err
 		}
-		need = l.Controllers()
-		if err := available(dirs, need); err != nil {
+		if err := available(dirs, l); err != nil {
 			return nil, err
+		}
+		if l.hasRates() && versionOf(dirs, IOController) == 1 && o.acc.flatIO {
+			return nil, &UnsupportedError{
+				Feature: "IO", Reason: "the sandbox has limits on devices, and cgroup v1 does not hold those of two groups, one below the other, together",
+				Remedy: "give them to the sandbox alone, or to the leaves", Fields: []string{"IO"},
+			}
 		}
 	}
 	p := &plan{use: make([]Controllers, len(dirs)), steps: make([]step, 0, 2*len(dirs))}
 	for i, d := range dirs {
-		if d.Version == 1 && d.Controllers&(leafV1|need) == 0 {
+		if d.Version == 1 && d.Controllers&need|o.acc.leaves(d) == 0 {
 			continue
 		}
 		p.use[i] = d.Controllers
@@ -201,17 +266,20 @@ func planLeaf(dirs []Dir, name string, l Limits, oomGroup bool) (*plan, error) {
 			p.add(step{do: opWrite, at: i, rel: "cgroup.subtree_control", data: missing.enable()})
 		}
 		p.add(step{do: opMkdir, at: i, rel: name})
-		if need != 0 {
+		switch {
+		case need != 0:
 			if err := p.limits(i, d, name, l); err != nil {
 				return nil, err
 			}
+		case d.Version == 1 && d.Controllers.Has(CPUSetController):
+			p.inherit(i, name)
 		}
 		switch {
 		case d.Version == 1:
 			p.add(step{do: opOpenTasks, at: i, rel: name + "/tasks"})
 		default:
-			if (oomGroup || l.OOMGroup) && d.Controllers.Has(MemoryController) {
-				p.add(step{do: opWrite, at: i, rel: name + "/memory.oom.group", data: "1"})
+			if d.Controllers.Has(MemoryController) {
+				p.leafMemory(i, name, o, l.OOMGroup)
 			}
 			p.add(step{do: opOpenDir, at: i, rel: name})
 		}
@@ -219,14 +287,31 @@ func planLeaf(dirs []Dir, name string, l Limits, oomGroup bool) (*plan, error) {
 	return p, nil
 }
 
-// available reports the first controller of need that no directory has.
-func available(dirs []Dir, need Controllers) error {
+func (p *plan) leafMemory(i int, name string, o leafOptions, oomGroup bool) {
+	for _, f := range []struct {
+		wanted     bool
+		file, data string
+	}{
+		{o.oomGroup || oomGroup, "memory.oom.group", "1"},
+		{o.low, "memory.low", "max"},
+		{o.min, "memory.min", "max"},
+	} {
+		if f.wanted {
+			p.add(step{do: opWrite, at: i, rel: name + "/" + f.file, data: f.data})
+		}
+	}
+}
+
+// available reports the first controller which the limits need and no
+// directory has.
+func available(dirs []Dir, l Limits) error {
 	have := Parent{dirs}.Controllers()
+	need := l.Controllers()
 	for _, n := range controllerNames {
 		if need.Has(n.c) && !have.Has(n.c) {
 			return &UnsupportedError{
 				Feature: n.v1 + " limit", Reason: "the " + n.v1 + " controller cannot be used here",
-				Remedy: "see Host.Base for where it is lost on the way",
+				Remedy: "see Host.Base for where it is lost on the way", Fields: l.lacking(n.c),
 			}
 		}
 	}

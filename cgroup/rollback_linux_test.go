@@ -11,8 +11,20 @@ import (
 
 // Every operation of a set-up made to fail, one after the other.
 func TestRollback(t *testing.T) {
-	p := testParent(t)
 	limits := Limits{Memory: 64 << 20, CPUs: 0.5, CPUWeight: 50, Pids: 20, OOMGroup: true}
+	t.Run("usual", func(t *testing.T) { rollback(t, limits) })
+	limits.CPUSet, limits.MemoryNodes = "0", "0"
+	if n := hugeSize(); n != 0 {
+		limits.Hugepages = []HugepageLimit{{n, 4 << 20}}
+	}
+	if dev := disk(); dev != "" {
+		limits.IO = []IOLimit{{Device: dev, ReadBytes: 1 << 20, WriteOps: 100}}
+	}
+	t.Run("all", func(t *testing.T) { rollback(t, limits) })
+}
+
+func rollback(t *testing.T, limits Limits) {
+	p := testParent(t, limits.Controllers())
 	empty := func(what string, op Op) {
 		for _, d := range p.Dirs {
 			fd, subs, err := openSubdirs(unix.AT_FDCWD, d.Path)

@@ -25,7 +25,7 @@ func sweepBase(t *testing.T) Parent {
 // left is what a dead program leaves: its group, a frozen sandbox, processes.
 func left(t *testing.T, base Parent, name string) *Leaf {
 	t.Helper()
-	p, below := planOwner(base, name, DefaultAccounts)
+	p, below := planOwner(base, name, Options{}.accounts())
 	b := newBuilder(base.Dirs, nil, nil)
 	require.NoError(t, b.run(p.steps))
 	closeAll(b.group)
