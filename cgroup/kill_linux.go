@@ -35,6 +35,8 @@ type killer struct {
 	// threaded are groups of v2 that cgroup.kill refuses (cgroup-v2.rst): their
 	// processes are killed one by one, standing still meanwhile.
 	threaded places
+	// lifts are of devices that processes may be waiting for.
+	lifts []*lifter
 }
 
 // run returns when the group is empty, or with ETIMEDOUT.
@@ -48,7 +50,13 @@ func (k *killer) run(deadline time.Time) error {
 	if err != nil {
 		return err
 	}
+	for _, l := range k.lifts {
+		defer l.restore()
+	}
 	for wait := newBackoff(deadline); ; {
+		for _, l := range k.lifts {
+			l.lift()
+		}
 		if !atOnce {
 			if err := k.round(some); err != nil {
 				return err

@@ -15,6 +15,7 @@ type Leaf struct {
 	use    []Controllers // per directory of the manager
 	ps     places
 	memory atomic.Int64 // the leaf's own limit
+	io     []IOLimit    // the leaf's own
 
 	// mu is held for reading while a descriptor is used, for writing while
 	// one is opened or closed.
@@ -63,6 +64,7 @@ func (m *Manager) newLeaf(name string, l Limits) (*Leaf, error) {
 	leaf := &Leaf{m: m, name: name, use: p.use, dirFD: -1, cpu: -1, oom: -1}
 	leaf.own = append(b.group, b.tasks...)
 	leaf.memory.Store(l.Memory)
+	leaf.io = l.IO
 	leaf.places(b)
 	if _, err := leaf.ps.checkSets(l); err != nil {
 		b.undo()
@@ -228,14 +230,15 @@ func (l *Leaf) Populated() (bool, error) {
 // Kill ends every process of the leaf with SIGKILL, fork bombs included, and
 // returns when the kernel counts no more of them, or ETIMEDOUT at the deadline
 // (zero: 2 s). It works while the sandbox is frozen, without letting the
-// other commands run. On v1 nothing can fork in the leaf afterwards. In a
+// other commands run. Limits on devices are lifted for that time, for all of
+// the sandbox, if a process does not die at once. On v1 nothing can fork in the leaf afterwards. In a
 // deleted leaf there is nothing to kill, and no error.
 func (l *Leaf) Kill(deadline time.Time) error {
 	if l.lock() != nil {
 		return nil
 	}
 	defer l.unlock()
-	k := killer{ps: l.ps}
+	k := killer{ps: l.ps, lifts: []*lifter{newLifter(l.m.ps.of(IOController), l.m.Limits().IO), newLifter(l.ps.of(IOController), l.io)}}
 	if f := l.m.ps.of(FreezerController); f != nil && f.Version == 1 {
 		k.frozen = f.stuckBelow
 		k.release = f.letOut

@@ -2,7 +2,6 @@ package cgroup
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -197,22 +196,34 @@ func TestIOAccountsAddUp(t *testing.T) {
 	}
 }
 
-// What waits for a device that is bounded can be killed.
+// What waits for a device that is bounded dies at once, though it waits where
+// SIGKILL does not reach it, and the bound is there again.
 func TestKillThrottled(t *testing.T) {
-	dev, _ := loopDevice(t)
+	dev, id := loopDevice(t)
 	m := testManager(t, Limits{IO: []IOLimit{{Device: dev, ReadBytes: minRate}}})
-	l := testLeaf(t, m, "cmd", Limits{})
-	cmd := self(l, "readall 4096 "+dev)
-	require.NoError(t, cmd.Start())
-	closeExtra(cmd)
-	eventually(t, "waits for the device", func() bool {
-		s, err := m.Stats()
-		return err == nil && len(s.IO) > 0
-	})
-	begin := time.Now()
-	require.NoError(t, l.Kill(time.Now().Add(20*time.Second)))
-	_ = cmd.Wait()
-	fmt.Println(time.Since(begin))
+	file, want := "io.max", id+" rbps=16384"
+	if m.ps.of(IOController).Version == 1 {
+		file, want = "blkio.throttle.read_bps_device", id+" 16384"
+	}
+	for name, kill := range map[string]func(*Leaf) error{
+		"leaf":    func(l *Leaf) error { return l.Kill(time.Now().Add(20 * time.Second)) },
+		"manager": func(*Leaf) error { return m.Kill(time.Now().Add(20 * time.Second)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := testLeaf(t, m, name, Limits{})
+			cmd := self(l, "readall 4096 "+dev)
+			require.NoError(t, cmd.Start())
+			closeExtra(cmd)
+			eventually(t, "waits for the device", func() bool {
+				b, err := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/stat")
+				require.NoError(t, err)
+				return strings.Contains(string(b), ") D ")
+			})
+			require.NoError(t, kill(l), "4 MiB take four minutes")
+			_ = cmd.Wait()
+			assert.Contains(t, slurp(t, m.ps.of(IOController).Path+"/"+file), want)
+		})
+	}
 }
 
 func TestDevices(t *testing.T) {
