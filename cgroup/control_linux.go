@@ -55,9 +55,10 @@ func (m *Manager) Kill(deadline time.Time) error {
 		return nil
 	}
 	defer m.unlock()
-	k := killer{ps: m.ps, lifts: []*lifter{newLifter(m.ps.of(IOController), m.Limits().IO)}}
+	k := killer{ps: m.ps}
+	k.addLift(m.ps.of(IOController), m.Limits().IO)
 	for _, l := range m.standing() {
-		k.lifts = append(k.lifts, newLifter(l.ps.of(IOController), l.io))
+		k.addLift(l.ps.of(IOController), l.io)
 	}
 	if f := m.ps.of(FreezerController); f != nil && f.Version == 1 {
 		k.frozen = f.stuckBelow

@@ -238,7 +238,9 @@ func (l *Leaf) Kill(deadline time.Time) error {
 		return nil
 	}
 	defer l.unlock()
-	k := killer{ps: l.ps, lifts: []*lifter{newLifter(l.m.ps.of(IOController), l.m.Limits().IO), newLifter(l.ps.of(IOController), l.io)}}
+	k := killer{ps: l.ps}
+	k.addLift(l.m.ps.of(IOController), l.m.Limits().IO)
+	k.addLift(l.ps.of(IOController), l.io)
 	if f := l.m.ps.of(FreezerController); f != nil && f.Version == 1 {
 		k.frozen = f.stuckBelow
 		k.release = f.letOut

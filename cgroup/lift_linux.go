@@ -1,6 +1,11 @@
 package cgroup
 
-import "time"
+import (
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // liftAfter is how long the killed may take to die before it is put down to a
 // device which is bounded: a process that waits for one does not hear SIGKILL
@@ -15,16 +20,31 @@ type lifter struct {
 	done  bool
 }
 
-func newLifter(p *place, rates []IOLimit) *lifter {
-	return &lifter{p: p, rates: rates, since: time.Now()}
+// addLift has a kill lift the rates of a group, if it has any.
+func (k *killer) addLift(p *place, rates []IOLimit) {
+	if p != nil && len(rates) > 0 {
+		k.lifts = append(k.lifts, &lifter{p: p, rates: rates, since: time.Now()})
+	}
+}
+
+// addLiftAll is addLift for a group that goes, whatever is bounded in it and
+// below.
+func (k *killer) addLiftAll(p *place) {
+	if p != nil {
+		k.lifts = append(k.lifts, &lifter{p: p, since: time.Now()})
+	}
 }
 
 // lift is called until it is time, and takes the rates away once.
 func (l *lifter) lift() {
-	if l == nil || l.done || l.p == nil || len(l.rates) == 0 || time.Since(l.since) < liftAfter {
+	if l.done || time.Since(l.since) < liftAfter {
 		return
 	}
 	l.done = true
+	if l.rates == nil {
+		freeTree(l.p.fd, l.p.dirName(), l.p.Version)
+		return
+	}
 	free := make([]IOLimit, len(l.rates))
 	for i, r := range l.rates {
 		free[i] = IOLimit{Device: r.Device}
@@ -42,7 +62,7 @@ func (l *lifter) lift() {
 
 // restore puts them back.
 func (l *lifter) restore() {
-	if l != nil && l.done {
+	if l.done && l.rates != nil {
 		l.p.writeRates(l.rates)
 	}
 }
@@ -56,5 +76,37 @@ func (p *place) writeRates(rates []IOLimit) {
 			continue
 		}
 		throttleV1(&rates[i], func(file, data string) *step { _ = p.write(file, data); return nil })
+	}
+}
+
+// freeTree takes every rate away in a group and in those below it.
+func freeTree(dirfd int, name string, version int) {
+	fd, subs, err := openSubdirs(dirfd, name)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	files := []string{"io.max"}
+	if version == 1 {
+		files = files[:0]
+		for _, r := range (&IOLimit{}).rates() {
+			files = append(files, r.v1)
+		}
+	}
+	for _, f := range files {
+		s, _ := readString(fd, f)
+		for _, line := range strings.Split(s, "\n") {
+			dev, _, _ := strings.Cut(line, " ")
+			switch {
+			case !isDevice(dev):
+			case version == 1:
+				_ = writeAt(fd, f, dev+" 0")
+			default:
+				_ = writeAt(fd, f, dev+" rbps=max wbps=max riops=max wiops=max")
+			}
+		}
+	}
+	for _, s := range subs {
+		freeTree(fd, s, version)
 	}
 }

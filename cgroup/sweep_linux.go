@@ -150,6 +150,7 @@ func sweepOne(base Parent, name string) (bool, error) {
 		}
 	}
 	k := killer{ps: ps}
+	k.addLiftAll(ps.of(IOController))
 	if f := ps.of(FreezerController); f != nil && f.Version == 1 {
 		k.frozen = f.stuckBelow
 		k.release = func(map[int]struct{}) { thawTree(f.fd, ".") }

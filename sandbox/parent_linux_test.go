@@ -39,6 +39,13 @@ func namedGroup(t *testing.T, suffix string) (name string, dirs []string) {
 		}
 		require.NoError(t, os.Mkdir(dir, 0o755))
 		t.Cleanup(func() { require.NoError(t, unix.Rmdir(dir), "sandboxes left groups in their parent") })
+		if y.Version == 1 && y.Controllers.Has(cgroup.CPUSetController) { // without them no process can be in it
+			for _, f := range []string{"/cpuset.cpus", "/cpuset.mems"} {
+				b, err := os.ReadFile(filepath.Dir(dir) + f)
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(dir+f, b, 0))
+			}
+		}
 		dirs = append(dirs, dir)
 	}
 	return name, dirs
