@@ -59,7 +59,9 @@ func (b *builder) step(s *step) error {
 		b.note(s)
 		return b.step(s.orElse)
 	case err == unix.EOPNOTSUPP && s.elsewhere:
-		return b.step(s.orElse)
+		if other := b.step(s.orElse); !errors.Is(other, unix.ENOENT) {
+			return other
+		}
 	}
 	op := s.op(b.dirs)
 	return &Error{op.Call, op.Path, op.Data, err}

@@ -72,6 +72,7 @@ func (h *Host) whyNot(c Controllers) error {
 	return &UnsupportedError{
 		Feature: "controller " + c.String(), Reason: why,
 		Remedy: "mount /sys/fs/cgroup, or boot without cgroup_disable=" + c.String(),
+		Fields: fieldsOf(c),
 	}
 }
 

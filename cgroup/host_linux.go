@@ -146,8 +146,12 @@ func generous(have, need Controllers, find func(Controllers) (Dir, error)) (d Di
 }
 
 func (h *Hierarchy) refuse(need Controllers, err error) error {
-	u := &UnsupportedError{Feature: fmt.Sprintf("cgroup v%d group with %q", h.Version, need), Reason: "no group can be made", Err: err}
-	u.Remedy = h.remedy(err)
+	u := &UnsupportedError{
+		Feature: fmt.Sprintf("cgroup v%d group with %q", h.Version, need), Reason: "no group can be made", Err: err, Remedy: h.remedy(err),
+	}
+	if u.Fields = FieldsOf(err); u.Fields == nil {
+		u.Fields = fieldsOf(need)
+	}
 	return u
 }
 

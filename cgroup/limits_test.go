@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"math"
+	"reflect"
 	"syscall"
 	"testing"
 
@@ -37,6 +38,37 @@ func TestValidate(t *testing.T) {
 		{"negative weight", Limits{CPUWeight: -1}, "CPUWeight"},
 		{"negative pids", Limits{Pids: -2}, "Pids"},
 		{"most pids", Limits{Pids: 4194304}, ""},
+		{"protected", Limits{Memory: 8192, MemoryLow: 8192, MemoryMin: Max}, ""},
+		{"protected beyond the limit", Limits{Memory: 8192, MemoryLow: 8193}, "MemoryLow"},
+		{"negative minimum", Limits{MemoryMin: -2}, "MemoryMin"},
+		{"less than a page protected", Limits{MemoryMin: 1}, "MemoryMin"},
+		{"sets", Limits{CPUSet: "0-2,7", MemoryNodes: AllOfThem}, ""},
+		{"blank set", Limits{CPUSet: " "}, "CPUSet"},
+		{"set backwards", Limits{CPUSet: "2-1"}, "CPUSet"},
+		{"set with a stride", Limits{CPUSet: "0-7:1/2"}, "CPUSet"},
+		{"negative CPU", Limits{CPUSet: "-1"}, "CPUSet"},
+		{"two commas", Limits{CPUSet: "0,,1"}, "CPUSet"},
+		{"CPU beyond all kernels", Limits{CPUSet: "8192"}, "CPUSet"},
+		{"node beyond all kernels", Limits{MemoryNodes: "0-1024"}, "MemoryNodes"},
+		{"overflowing node", Limits{MemoryNodes: "99999999999999999999"}, "MemoryNodes"},
+		{"devices", Limits{IO: []IOLimit{{Device: "8:0", ReadBytes: Max, WriteOps: 1}, {Device: "/dev/sda", Weight: 1}}, IOWeight: 10000}, ""},
+		{"no device", Limits{IO: []IOLimit{{ReadBytes: 1 << 20}}}, "IO"},
+		{"a relative device", Limits{IO: []IOLimit{{Device: "sda", ReadBytes: 1 << 20}}}, "IO"},
+		{"two lines in a device", Limits{IO: []IOLimit{{Device: "8:0\n8:1", ReadBytes: 1 << 20}}}, "IO"},
+		{"a device twice", Limits{IO: []IOLimit{{Device: "8:0", ReadOps: 1}, {Device: "8:0", ReadOps: 2}}}, "IO"},
+		{"a device for nothing", Limits{IO: []IOLimit{{Device: "8:0"}}}, "IO"},
+		{"negative rate", Limits{IO: []IOLimit{{Device: "8:0", ReadBytes: -2}}}, "IO"},
+		{"next to no rate", Limits{IO: []IOLimit{{Device: "8:0", WriteBytes: 100}}}, "IO"},
+		{"too many operations", Limits{IO: []IOLimit{{Device: "8:0", ReadOps: 1 << 32}}}, "IO"},
+		{"weight of a device", Limits{IO: []IOLimit{{Device: "8:0", Weight: 10001}}}, "IO"},
+		{"weight of devices", Limits{IOWeight: 10001}, "IOWeight"},
+		{"negative weight of devices", Limits{IOWeight: -1}, "IOWeight"},
+		{"huge pages", Limits{Hugepages: []HugepageLimit{{2 << 20, 0}, {1 << 30, Max}}}, ""},
+		{"no size of pages", Limits{Hugepages: []HugepageLimit{{0, 0}}}, "Hugepages"},
+		{"an odd size of pages", Limits{Hugepages: []HugepageLimit{{3 << 20, 0}}}, "Hugepages"},
+		{"usual pages", Limits{Hugepages: []HugepageLimit{{4096, 0}}}, "Hugepages"},
+		{"a size twice", Limits{Hugepages: []HugepageLimit{{2 << 20, 0}, {2 << 20, 1}}}, "Hugepages"},
+		{"negative huge pages", Limits{Hugepages: []HugepageLimit{{2 << 20, -2}}}, "Hugepages"},
 		{"too many pids", Limits{Pids: 4194305}, "Pids"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -129,4 +161,72 @@ func TestErrorTexts(t *testing.T) {
 	u := &UnsupportedError{Feature: "freeze", Reason: "no freezer", Remedy: "mount it", Err: syscall.EROFS}
 	assert.Equal(t, "cgroup: freeze: no freezer: read-only file system (mount it)", u.Error())
 	assert.True(t, errors.Is(u, ErrUnsupported) && errors.Is(u, syscall.EROFS))
+}
+
+// Every field has an entry: one that is set counts for Controllers and Fields,
+// and Without takes it away.
+func TestFields(t *testing.T) {
+	all := Limits{
+		Memory: 8192, MemoryHigh: 8192, MemoryLow: 4096, MemoryMin: 4096, Swap: 1, CPUs: 1, CPUWeight: 1, CPUSet: "0", MemoryNodes: "0",
+		Pids: 1, IO: []IOLimit{{Device: "8:0", ReadOps: 1}}, IOWeight: 1, Hugepages: []HugepageLimit{{2 << 20, 0}}, OOMGroup: true,
+	}
+	v := reflect.ValueOf(all)
+	var names []string
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Name
+		require.False(t, v.Field(i).IsZero(), "the test leaves %s out", name)
+		names = append(names, name)
+		var one Limits
+		reflect.ValueOf(&one).Elem().Field(i).Set(v.Field(i))
+		assert.Equal(t, []string{name}, one.Fields())
+		assert.NotZero(t, one.Controllers(), name)
+		assert.Empty(t, one.Without(name).Fields())
+		if name != "OOMGroup" { // which goes with Memory
+			assert.Contains(t, all.only(one).Fields(), name)
+		}
+		assert.Equal(t, one, Limits{}.with(one), name)
+	}
+	assert.ElementsMatch(t, names, all.Fields())
+	assert.Empty(t, all.Without(names...).Fields())
+	assert.Equal(t, []string{"MemoryHigh", "Pids"}, all.Without("Memory", "MemoryLow", "MemoryMin", "CPUs", "CPUWeight", "CPUSet", "MemoryNodes", "IO", "IOWeight", "Hugepages").Fields(), "swap and the OOM group go with memory")
+}
+
+func TestSets(t *testing.T) {
+	set := func(s string) idSet {
+		set, err := parseSet(s, maxCPU)
+		require.NoError(t, err)
+		return set
+	}
+	for in, want := range map[string]string{"": "", "\n": "", "3": "3", "7,0-1\n": "0-1,7", "0-3,2-5,6": "0-6", "0,1,2": "0-2", "8191": "8191"} {
+		assert.Equal(t, want, set(in).String(), in)
+	}
+	assert.Equal(t, "1-2,7", set("0-2,5-8").and(set("1-4,7")).String())
+	assert.Empty(t, set("0").and(set("1")))
+}
+
+// What was set is undone, and nothing else.
+func TestUndo(t *testing.T) {
+	before := Limits{Memory: 8192, IO: []IOLimit{{Device: "8:0", ReadBytes: 1 << 20}}, Hugepages: []HugepageLimit{{2 << 20, 4 << 20}}}
+	change := Limits{
+		Pids: 5, CPUSet: "0", IOWeight: 7, IO: []IOLimit{{Device: "8:0", WriteOps: 3}, {Device: "8:16", ReadBytes: 1 << 20, Weight: 9}},
+		Hugepages: []HugepageLimit{{2 << 20, 0}, {1 << 30, 0}},
+	}
+	after := before.with(change)
+	assert.Equal(t, []IOLimit{{Device: "8:0", ReadBytes: 1 << 20, WriteOps: 3}, change.IO[1]}, after.IO)
+	assert.Equal(t, change.Hugepages, after.Hugepages)
+	back := before.backFrom(change)
+	assert.Equal(t, []IOLimit{{Device: "8:0", ReadBytes: 1 << 20, WriteOps: Max}, {Device: "8:16", ReadBytes: Max, Weight: 100}}, back.IO)
+	assert.Equal(t, []HugepageLimit{{2 << 20, 4 << 20}, {1 << 30, Max}}, back.Hugepages)
+	assert.Equal(t, []any{Max, AllOfThem, 100, int64(8192)}, []any{back.Pids, back.CPUSet, back.IOWeight, back.Memory})
+	assert.Equal(t, 1, len(before.IO), "what it was is not touched")
+}
+
+func TestBFQWeight(t *testing.T) {
+	last := 0
+	for w := 1; w <= 10000; w++ {
+		got := bfqWeight(w)
+		assert.GreaterOrEqual(t, got, last)
+		last = got
+	}
+	assert.Equal(t, []int{1, 100, 1000}, []int{bfqWeight(1), bfqWeight(100), bfqWeight(10000)})
 }

@@ -102,7 +102,7 @@ func TestDeleteShapes(t *testing.T) {
 			nested(t, ps, "a/b")
 			for _, p := range ps {
 				if p.Version == 2 {
-					_ = os.WriteFile(p.Path+"/cgroup.subtree_control", []byte("-memory"), 0) // a domain of threads cannot hand it down
+					_ = os.WriteFile(p.Path+"/cgroup.subtree_control", []byte("-memory -io"), 0) // a domain of threads cannot hand it down
 					require.NoError(t, os.WriteFile(p.Path+"/a/cgroup.type", []byte("threaded"), 0))
 				}
 			}
@@ -168,7 +168,7 @@ func TestKillThreaded(t *testing.T) {
 	p := l.ps.of(FreezerController)
 	// The domain of threads is the sandbox, which may then hand down no memory controller.
 	sub := m.ps.of(FreezerController).Path + "/cgroup.subtree_control"
-	require.NoError(t, os.WriteFile(sub, []byte("-memory"), 0))
+	require.NoError(t, os.WriteFile(sub, []byte("-memory -io"), 0))
 	require.NoError(t, os.WriteFile(p.Path+"/cgroup.type", []byte("threaded"), 0))
 	cmd := exec.Command("/bin/sh", "-c", bomb)
 	gate(t, cmd, m.ps.of(FreezerController).Path, p.Path+"/cgroup.threads")

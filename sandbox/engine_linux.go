@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
@@ -162,7 +161,7 @@ func closeAll(fds []int) {
 
 // create sends the plan to the zygote. Limits that may be given up are given up where they cannot be had.
 func (e *engine) create(p *initPlan, files []int) error {
-	limits := e.spec.limits
+	limits, countIO := e.spec.limits, e.spec.countIO
 	soft := e.softLimits()
 	kept, work := e.held.keep()
 	files = append(files, kept...)
@@ -172,7 +171,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Name:    e.spec.name,
 			Launch:  wire.Launch{Mode: uint8(p.mode), Flags: p.flags, Timeout: launchPatience},
 			IDMap:   p.ids.wire,
-			Group:   &wire.Group{Limits: limits, Parent: e.spec.parent, Required: e.needsGroup(limits)},
+			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits)},
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
 		}
 		ended := make(chan struct{})
@@ -181,12 +180,11 @@ func (e *engine) create(p *initPlan, files []int) error {
 			a, _, err = e.z.call(request{kind: wire.Create, body: req, plan: p.Plan, files: files})
 			return err
 		})
-		var where *Error
-		if errors.As(err, &where) && where.Stage == "cgroup" && where.Op != "parent" && len(soft) > 0 {
-			lost := lostOptions(soft, where.Op)
+		if lost := e.lostOptions(soft, err); len(lost) > 0 {
 			for _, o := range lost {
 				e.giveUp(o, err)
-				clearLimit(&limits, o)
+				limits = withoutOption(limits, o)
+				countIO = countIO && o != "WithIO"
 			}
 			soft = slices.DeleteFunc(soft, func(o string) bool { return slices.Contains(lost, o) })
 			continue
@@ -196,81 +194,13 @@ func (e *engine) create(p *initPlan, files []int) error {
 		}
 		if len(e.report.GivenUp) > 0 {
 			e.spec = e.spec.clone() // what another attempt may yet have stays asked for
-			e.spec.limits = limits
+			e.spec.limits, e.spec.countIO = limits, countIO
 		}
 		e.box, e.pid, e.tasks, e.grouped, e.counted, e.ended = a.Box, a.PID, a.Tasks, a.Group, a.CPU, ended
 		e.z.watch(a.Box, ended)
 		e.absorb(a, p)
 		return e.checkAccounts()
 	}
-}
-
-// lostOptions returns those of the options that what could not be had is needed for: "memory limit" takes WithMemory. All of them, if
-// it says nothing of the kind.
-func lostOptions(soft []string, feature string) []string {
-	word, _, _ := strings.Cut(feature, " ")
-	var lost []string
-	for _, o := range soft {
-		if strings.HasPrefix(strings.ToLower(o), "with"+word) || word == "memory" && o == "WithSwap" {
-			lost = append(lost, o)
-		}
-	}
-	if len(lost) == 0 {
-		lost = slices.Clone(soft)
-	}
-	return lost
-}
-
-// checkAccounts refuses what only a cgroup's accounts could enforce.
-func (e *engine) checkAccounts() error {
-	if e.counted || e.spec.run.CPUTime == 0 {
-		return nil
-	}
-	if e.spec.mayGiveUp("WithCPUTime") {
-		e.giveUp("WithCPUTime", errNoAccounts)
-		e.spec.run.CPUTime = 0
-		return nil
-	}
-	_ = e.close()
-	return &Error{Stage: "cgroup", Op: "WithCPUTime", Path: e.spec.run.CPUTime.String(), Err: errNoAccounts}
-}
-
-var errNoAccounts = fmt.Errorf("needs the accounts of a cgroup, and none can be made here: %w", ErrUnsupported)
-
-// limitOptions are the options that a cgroup enforces.
-var limitOptions = []string{"WithMemory", "WithMemoryHigh", "WithSwap", "WithCPUs", "WithCPUWeight", "WithPids"}
-
-func clearLimit(l *cgroup.Limits, option string) {
-	switch option {
-	case "WithMemory":
-		l.Memory, l.Swap, l.OOMGroup = 0, 0, false
-	case "WithMemoryHigh":
-		l.MemoryHigh = 0
-	case "WithSwap":
-		l.Swap = 0
-	case "WithCPUs":
-		l.CPUs = 0
-	case "WithCPUWeight":
-		l.CPUWeight = 0
-	case "WithPids":
-		l.Pids = 0
-	}
-}
-
-func (e *engine) softLimits() []string {
-	var soft []string
-	for _, o := range limitOptions {
-		if e.spec.explicit[o] && e.spec.mayGiveUp(o) {
-			soft = append(soft, o)
-		}
-	}
-	return soft
-}
-
-// needsGroup tells whether the sandbox cannot do without a cgroup: for a limit, because nothing else could end all of it, or because the
-// caller said where it has to be.
-func (e *engine) needsGroup(l cgroup.Limits) bool {
-	return l.Controllers() != 0 || e.spec.parent != "" || !e.spec.namespaces.Has(namespace.PID)
 }
 
 // absorb takes over what the zygote has to say about the sandbox.
@@ -323,32 +253,6 @@ func (e *engine) describe(p *initPlan) {
 		add("%s", l)
 	}
 	e.plan = p.Plan
-}
-
-func limitLines(s *spec) []string {
-	var lines []string
-	l := s.limits
-	for _, v := range []struct {
-		name string
-		n    int64
-	}{{"memory", l.Memory}, {"memory high", l.MemoryHigh}, {"output", s.run.Output}} {
-		if v.n > 0 {
-			lines = append(lines, v.name+": "+FormatSize(v.n))
-		}
-	}
-	if l.CPUs > 0 {
-		lines = append(lines, fmt.Sprintf("cpus: %g", l.CPUs))
-	}
-	if l.Pids > 0 {
-		lines = append(lines, fmt.Sprintf("pids: %d", l.Pids))
-	}
-	if s.run.CPUTime > 0 {
-		lines = append(lines, "cpu time: "+s.run.CPUTime.String())
-	}
-	if s.run.WallTime > 0 {
-		lines = append(lines, "wall time: "+s.run.WallTime.String())
-	}
-	return lines
 }
 
 // process is a command that runs.
@@ -421,19 +325,6 @@ func (e *engine) awaitStart(ctx context.Context, id uint64, reply <-chan *wire.M
 		e.z.forget(id)
 		return nil, &Error{Stage: "exec", Op: "launch", Err: ctx.Err()}
 	}
-}
-
-// leafLimits are the limits of a command's own group. They repeat the sandbox's, so that the kernel counts what a command runs into for
-// the command.
-func (e *engine) leafLimits(l Limits) cgroup.Limits {
-	if !e.grouped {
-		return cgroup.Limits{}
-	}
-	limits := cgroup.Limits{Memory: l.Memory, Pids: l.Pids, OOMGroup: l.Memory > 0}
-	if l.Memory > 0 {
-		limits.Swap = e.spec.limits.Swap
-	}
-	return limits
 }
 
 // execError is the error of a command that could not be started. Of several places where it was looked for, one

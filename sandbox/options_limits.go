@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,6 +23,26 @@ func WithMemory(size string) Option {
 // reclaims, without killing: a size, at least "512k" and not above WithMemory, or "max".
 func WithMemoryHigh(size string) Option {
 	return sized("WithMemoryHigh", size, limitFault, func(s *spec, n int64) { s.limits.MemoryHigh = n })
+}
+
+// WithMemoryLow sets the amount of memory that the kernel leaves to the jobs while it
+// reclaims that of others, as long as there is any other: a size, not above WithMemory.
+// It needs cgroup v2, and that the groups above are protected by as much.
+func WithMemoryLow(size string) Option {
+	return sized("WithMemoryLow", size, protectFault, func(s *spec, n int64) { s.limits.MemoryLow = n })
+}
+
+// WithMemoryMin is WithMemoryLow for memory that the kernel never reclaims for others, be it
+// that it has to kill.
+func WithMemoryMin(size string) Option {
+	return sized("WithMemoryMin", size, protectFault, func(s *spec, n int64) { s.limits.MemoryMin = n })
+}
+
+func protectFault(n int64) string {
+	if n == NoLimit {
+		return "is no size: all of memory cannot be promised"
+	}
+	return memoryFault(n)
 }
 
 // WithSwap limits swap, beyond and apart from memory: a size, "0" for none, which is the
@@ -88,6 +109,102 @@ func WithCPUWeight(n int) Option {
 		fault = "is not between 1 and 10000"
 	}
 	return softly(single("WithCPUWeight", strconv.Itoa(n), n, fault, func(s *spec, n int) { s.limits.CPUWeight = n }))
+}
+
+// WithCPUSet says on which CPUs the jobs may run, as a list of numbers and ranges such as "0-2,7". At
+// least one of them must be free for it where the sandbox is; the Report says so if it is not all. Programs that
+// count CPUs count these.
+func WithCPUSet(list string) Option {
+	o := cpusetOption("WithCPUSet", list, func(l *cgroup.Limits, list string) { l.CPUSet = list })
+	return softly(o)
+}
+
+// WithMemoryNodes says from which NUMA nodes the jobs may have memory, as a list like that of WithCPUSet.
+func WithMemoryNodes(list string) Option {
+	o := cpusetOption("WithMemoryNodes", list, func(l *cgroup.Limits, list string) { l.MemoryNodes = list })
+	return softly(o)
+}
+
+func cpusetOption(label, list string, store func(*cgroup.Limits, string)) option {
+	var l cgroup.Limits
+	store(&l, list)
+	fault := ""
+	if list == "" {
+		fault = "is empty"
+	}
+	return single(label, list, list, orReason(fault, l), func(s *spec, v string) { store(&s.limits, v) })
+}
+
+// orReason is fault, or what is wrong with the limits, or "".
+func orReason(fault string, l cgroup.Limits) string {
+	var invalid *cgroup.InvalidError
+	if fault == "" && errors.As(l.Validate(), &invalid) {
+		return invalid.Reason
+	}
+	return fault
+}
+
+// IOLimit bounds what reaches one block device, in bytes and operations per second, and sets the sandbox's share of it.
+type IOLimit = cgroup.IOLimit
+
+// WithIO bounds what the jobs together read from and write to block devices, and has Stats and Usage tell how much
+// that was; without a limit it only does the latter. On cgroup v2 they tell anyway; on v1 the accounts of
+// single commands lack devices where any is bounded, and writes that the kernel does later are neither bounded nor counted.
+//
+//	WithIO(IOLimit{Device: "/dev/sda", ReadBytes: 50 << 20, WriteOps: 1000})
+//
+// A device is a whole disk. What goes to a file system without one, such as tmpfs, overlay or NFS, is bounded where it
+// reaches a disk, if it does. A job that waits for its turn when it is to be killed is let through.
+func WithIO(limits ...IOLimit) Option {
+	text := ""
+	for i, l := range limits {
+		if i > 0 {
+			text += ", "
+		}
+		text += l.String()
+	}
+	limits = slices.Clone(limits)
+	return softly(single("WithIO", text, limits, orReason("", cgroup.Limits{IO: limits}), func(s *spec, v []IOLimit) {
+		s.limits.IO, s.countIO = v, true
+	}))
+}
+
+// WithIOWeight sets the sandbox's share of contended block devices in proportion to others: 1 to 10000, where 100 is the kernel's
+// default. It needs a device with the BFQ scheduler (whose scale ends at 1000: what is above 100 is compressed), or, on cgroup v2, with
+// iocost enabled; others are not shared by weight, and if there is no such device New says so.
+func WithIOWeight(n int) Option {
+	fault := ""
+	if n < 1 || n > 10000 {
+		fault = "is not between 1 and 10000"
+	}
+	return softly(single("WithIOWeight", strconv.Itoa(n), n, fault, func(s *spec, n int) { s.limits.IOWeight = n }))
+}
+
+// WithHugepages limits the huge pages (hugetlbfs, MAP_HUGETLB) of one size that the jobs use or reserve: the size of a page,
+// such as "2m", and of all of them together, "0" for none. They are no part of WithMemory. It may be given once for each
+// size that the machine has (/sys/kernel/mm/hugepages).
+func WithHugepages(page, limit string) Option {
+	var h cgroup.HugepageLimit
+	var why string
+	if h.Size, why = parseSize(page); why == "" {
+		h.Limit, why = parseSize(limit)
+	}
+	l := cgroup.Limits{Hugepages: []cgroup.HugepageLimit{h}}
+	o := single("WithHugepages", page+" "+limit, h, orReason(why, l), func(s *spec, v cgroup.HugepageLimit) {
+		for _, o := range s.limits.Hugepages {
+			if o.Size == v.Size {
+				return // the same again
+			}
+		}
+		s.limits.Hugepages = append(s.limits.Hugepages, v)
+	})
+	o.key = hugepagesKey(h)
+	return softly(o)
+}
+
+// hugepagesKey tells sizes apart, however they are written.
+func hugepagesKey(h cgroup.HugepageLimit) string {
+	return "WithHugepages " + strconv.FormatInt(h.Size, 10)
 }
 
 // WithPids limits how many processes and threads of the jobs there are at once. A fork

@@ -30,6 +30,7 @@ type spec struct {
 	uidMap, gidMap []namespace.IDMap // nil: the engine chooses
 
 	limits  cgroup.Limits // of the sandbox as a whole
+	countIO bool          // block devices are accounted for
 	parent  string        // the cgroup to be below; "" leaves it to the zygote
 	run     Limits        // of each command; Memory and Pids are left to limits
 	rlimits []Rlimit
@@ -130,6 +131,7 @@ func (s *spec) clone() *spec {
 		c.policy = &p
 	}
 	c.uidMap, c.gidMap = slices.Clone(s.uidMap), slices.Clone(s.gidMap)
+	c.limits.IO, c.limits.Hugepages = slices.Clone(s.limits.IO), slices.Clone(s.limits.Hugepages)
 	c.rlimits, c.groups, c.caps = slices.Clone(s.rlimits), slices.Clone(s.groups), slices.Clone(s.caps)
 	c.env, c.resolvConf, c.layers = slices.Clone(s.env), slices.Clone(s.resolvConf), slices.Clone(s.layers)
 	c.ops, c.volumes = cloneOps(s.ops), slices.Clone(s.volumes)

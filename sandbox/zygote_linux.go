@@ -390,6 +390,7 @@ type remoteError struct {
 	text        string
 	unsupported bool
 	remedy      string
+	limits      []string // fields of cgroup.Limits that it is about
 }
 
 func (e *remoteError) Error() string {
@@ -416,8 +417,8 @@ func fromWire(w *wire.Error, p *plan.Plan) error {
 	if w.HasStep && p != nil {
 		return stepFailed(p, &launch.StepError{Step: w.Step, Errno: w.Errno}, w.Stage)
 	}
-	var why error = &remoteError{errno: w.Errno, text: w.Text, unsupported: w.Unsupported, remedy: w.Remedy}
-	if w.Errno != 0 && w.Text == "" && !w.Unsupported {
+	var why error = &remoteError{errno: w.Errno, text: w.Text, unsupported: w.Unsupported, remedy: w.Remedy, limits: w.Limits}
+	if w.Errno != 0 && w.Text == "" && !w.Unsupported && len(w.Limits) == 0 {
 		why = w.Errno
 	}
 	return &Error{Stage: w.Stage, Op: w.Op, Path: w.Path, Err: why}

@@ -57,6 +57,8 @@ type IDMap struct {
 // Group asks for a cgroup.
 type Group struct {
 	Limits cgroup.Limits
+	// IO: block devices are to be accounted for, to the commands too as far as that goes.
+	IO bool
 	// Parent is the group that the caller named, see cgroup.Host.ParentAt; "": where Base finds one.
 	Parent string
 	// Required: the sandbox cannot do without. Otherwise its lack is only noted.
@@ -171,6 +173,8 @@ type Error struct {
 	Regs            []int64 // of the plan's launch
 	Unsupported     bool
 	Remedy          string // what to do, where more is known than the errno says
+	// Limits are the fields of cgroup.Limits that it is about.
+	Limits []string
 }
 
 // Exit is how a command ended.

@@ -25,7 +25,10 @@ func (e *stageError) Unwrap() error { return e.err }
 
 // toWire flattens an error without losing its errno, step or object.
 func toWire(err error) *wire.Error {
-	w := &wire.Error{Text: err.Error(), Unsupported: errors.Is(err, cgroup.ErrUnsupported) || errors.Is(err, errors.ErrUnsupported)}
+	w := &wire.Error{
+		Text: err.Error(), Unsupported: errors.Is(err, cgroup.ErrUnsupported) || errors.Is(err, errors.ErrUnsupported),
+		Limits: cgroup.FieldsOf(err),
+	}
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		w.Errno = errno

@@ -120,12 +120,17 @@ func (g *groups) leave(named string) {
 
 // make makes a sandbox's group; when that has been deleted, leave is to be called. Where there can be none and none is required, that is only noted.
 func (g *groups) make(name string, req *wire.Group, a *wire.Answer) (_ *cgroup.Manager, leave func(), err error) {
-	parent, err := g.enter(req.Parent, req.Limits.Controllers())
+	need, o := req.Limits.Controllers(), cgroup.Options{Trace: failNth(req)}
+	if req.IO {
+		need |= cgroup.IOController
+		o.Accounts = cgroup.DefaultAccounts | cgroup.IOController
+	}
+	parent, err := g.enter(req.Parent, need)
 	if err != nil {
 		return nil, nil, g.without(req, a, err)
 	}
 	leave = func() { g.leave(req.Parent) }
-	m, err := cgroup.NewWith(parent, name, req.Limits, cgroup.Options{Trace: failNth(req)})
+	m, err := cgroup.NewWith(parent, name, req.Limits, o)
 	if err != nil {
 		leave()
 		return nil, nil, g.without(req, a, err)
