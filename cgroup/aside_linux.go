@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -20,7 +21,7 @@ type Aside struct {
 	mu       sync.Mutex
 	dir      string // where the processes came from
 	leaf     string
-	before   Controllers // enabled in dir by others
+	found    bool // made by another process
 	returned bool
 }
 
@@ -28,11 +29,13 @@ type Aside struct {
 // in it, by moving its members to the group belljar-host-PID-START in it. The
 // group is the one named as for ParentAt, or this process's own if parent is "".
 //
-// It does so only where nothing else is in the way of need, and only if the
-// members are the given program, all of it, and this process: otherwise nothing
-// is changed, and the error is a *ParentError, with EBUSY if other processes are
-// in the group, which it names. The caller calls Return in the end.
-func (h *Host) MoveAside(parent string, program int, need Controllers) (*Aside, error) {
+// Who moves is the given program, all of it, this process, and what this process
+// has started; or, if any are named, those processes and what they have started.
+// It does so only where nothing else is in the way of need, and only if nobody
+// else is in the group: otherwise nothing is changed, and the error is a
+// *ParentError, with EBUSY if others are in the group, which it names. The caller
+// calls Return in the end.
+func (h *Host) MoveAside(parent string, program int, need Controllers, who ...int) (*Aside, error) {
 	name, err := OwnerName(program)
 	if err != nil {
 		return nil, err
@@ -57,7 +60,7 @@ func (h *Host) MoveAside(parent string, program int, need Controllers) (*Aside, 
 		n.given = dir
 	}
 	// Of the hierarchy's controllers; those elsewhere are no business of this group.
-	d, err := offer(dir, need&(y.Controllers|coreV2))
+	_, err = offer(dir, need&(y.Controllers|coreV2))
 	var e *Error
 	switch {
 	case err == nil:
@@ -68,8 +71,12 @@ func (h *Host) MoveAside(parent string, program int, need Controllers) (*Aside, 
 	if err := writable(dir, "cgroup.subtree_control"); err != nil {
 		return nil, n.refuse(y, dir, err)
 	}
-	a := &Aside{dir: dir, leaf: dir + "/" + asidePrefix + strings.TrimPrefix(name, ownerPrefix), before: d.Enabled}
-	if err := a.move(program, os.Getpid()); err != nil {
+	a := &Aside{dir: dir, leaf: dir + "/" + asidePrefix + strings.TrimPrefix(name, ownerPrefix)}
+	m := movers{pids: who, family: who}
+	if len(who) == 0 {
+		m = movers{pids: []int{program, os.Getpid()}, family: []int{os.Getpid()}}
+	}
+	if err := a.move(m); err != nil {
 		if pe := (*ParentError)(nil); errors.As(err, &pe) {
 			pe.Controller = e.names()
 			return nil, n.fail(pe)
@@ -81,43 +88,97 @@ func (h *Host) MoveAside(parent string, program int, need Controllers) (*Aside, 
 
 const asidePrefix = ownerPrefix + "host-"
 
+// FindAside returns the Aside of the program that this process is in, or nil.
+// Whoever made it may be dead: its groups keep the controllers enabled, so Return
+// sweeps first.
+func (h *Host) FindAside(program int) *Aside {
+	for i := range h.Hierarchies {
+		y := &h.Hierarchies[i]
+		dir, ok := y.dir("")
+		rest, named := strings.CutPrefix(path.Base(dir), asidePrefix)
+		if !ok || !named || y.Version != 2 || y.Unusable != "" {
+			continue
+		}
+		if pid, _, ok := parseOwner(ownerPrefix + rest); ok && pid == program {
+			return &Aside{dir: path.Dir(dir), leaf: dir, found: true}
+		}
+	}
+	return nil
+}
+
+// movers are the processes that step aside: some by name, wherever they are, and
+// whoever of their family is in the group.
+type movers struct{ pids, family []int }
+
+func (m movers) has(pid int) bool {
+	return slices.Contains(m.pids, pid) || descends(pid, m.family)
+}
+
+// moveRounds bounds what is tried against processes that fork meanwhile.
+const moveRounds = 100
+
 // move moves just these processes, or none.
-func (a *Aside) move(pids ...int) error {
-	if err := a.inTheWay(pids); err != nil {
+func (a *Aside) move(who movers) error {
+	members, err := a.inTheWay(who)
+	if err != nil {
 		return err
 	}
 	if err := retry(func() error { return unix.Mkdir(a.leaf, 0o755) }); err != nil && err != unix.EEXIST {
 		return &Error{Op: "mkdir", Path: a.leaf, Err: err}
 	}
-	for _, pid := range pids {
-		if err := writeAt(unix.AT_FDCWD, a.leaf+"/cgroup.procs", itoa(pid)); err != nil {
+	for _, pid := range who.pids {
+		if err := a.enter(pid); err != nil {
 			_ = a.Return()
-			return &Error{Op: "write", Path: a.leaf + "/cgroup.procs", Data: itoa(pid), Err: err}
+			return err
 		}
 	}
 	// Somebody may have come in, or been forked, since the first look.
-	if err := a.inTheWay(nil); err != nil {
+	for range moveRounds {
+		if members, err = a.inTheWay(who); err != nil || len(members) == 0 {
+			break
+		}
+		for pid := range members {
+			if err = a.enter(pid); err != nil && !errors.Is(err, unix.ESRCH) {
+				_ = a.Return()
+				return err
+			}
+		}
+	}
+	if err == nil && len(members) > 0 {
+		err = &ParentError{Dir: a.dir, Err: unix.EBUSY, Reason: "the processes in it fork faster than they can be moved"}
+	}
+	if err != nil {
 		_ = a.Return()
-		return err
+	}
+	return err
+}
+
+func (a *Aside) enter(pid int) error {
+	if err := writeAt(unix.AT_FDCWD, a.leaf+"/cgroup.procs", itoa(pid)); err != nil {
+		return &Error{Op: "write", Path: a.leaf + "/cgroup.procs", Data: itoa(pid), Err: err}
 	}
 	return nil
 }
 
-// inTheWay is an error if others than the given are in the group.
-func (a *Aside) inTheWay(may []int) error {
-	var m members
+// inTheWay returns who is in the group. It is an error if others than those who
+// may step aside are.
+func (a *Aside) inTheWay(who movers) (map[int]struct{}, error) {
+	var m, others members
 	if err := withList(unix.AT_FDCWD, a.dir+"/cgroup.procs", m.add); err != nil {
-		return &Error{Op: "read", Path: a.dir + "/cgroup.procs", Err: err}
+		return nil, &Error{Op: "read", Path: a.dir + "/cgroup.procs", Err: err}
 	}
-	for _, pid := range may {
-		delete(m.pids, pid)
+	others.foreign = m.foreign
+	for pid := range m.pids {
+		if !who.has(pid) {
+			others.add([]byte(itoa(pid)))
+		}
 	}
-	if len(m.pids)+m.foreign == 0 {
-		return nil
+	if len(others.pids)+others.foreign == 0 {
+		return m.pids, nil
 	}
-	return &ParentError{
+	return nil, &ParentError{
 		Dir: a.dir, Err: unix.EBUSY,
-		Reason: fmt.Sprintf("a group with processes cannot hand it down; this program would step aside, but %s are in %s too", m.String(), a.dir),
+		Reason: fmt.Sprintf("a group with processes cannot hand it down; this program would step aside, but %s are in %s too", others.String(), a.dir),
 		Remedy: "move those into a group of their own (mkdir " + a.dir + "/others, and write each pid to cgroup.procs there), or start the program in a group of its own: systemd-run --user --scope -p Delegate=yes PROGRAM",
 	}
 }
@@ -135,12 +196,16 @@ func (a *Aside) Return() error {
 	if a.returned {
 		return nil
 	}
+	if a.found {
+		_, _ = SweepBase(Parent{Dirs: []Dir{{Version: 2, Path: a.dir, Controllers: coreV2}}})
+	}
 	file := a.dir + "/cgroup.subtree_control"
 	text, err := readString(unix.AT_FDCWD, file)
 	if err != nil {
 		return &Error{Op: "read", Path: file, Err: err}
 	}
-	if since := parseV2Controllers(text) &^ a.before; since != 0 {
+	// None was enabled before: in a group with processes that makes it threaded, which offer refuses.
+	if since := parseV2Controllers(text); since != 0 {
 		data := strings.ReplaceAll(since.enable(), "+", "-")
 		if err := writeAt(unix.AT_FDCWD, file, data); err != nil {
 			return &Error{Op: "write", Path: file, Data: data, Err: err}

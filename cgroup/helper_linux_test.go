@@ -271,6 +271,12 @@ func victim(what []string) {
 			os.Exit(1)
 		}
 		fmt.Println("done")
+	case "aside-family":
+		if err := asideFamily(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("done")
 	case "parent": // what becomes of a parent that is named
 		h, err := Detect()
 		if err == nil {
@@ -320,12 +326,18 @@ func readDirect(dev string, size, piece int) string {
 // eventually waits for a state which the kernel reaches by itself.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !f(); {
-		if time.Now().After(deadline) {
-			t.Fatal("never: " + what)
-		}
-		time.Sleep(2 * time.Millisecond)
+	if !waitUntil(f) {
+		t.Fatal("never: " + what)
 	}
+}
+
+func waitUntil(f func() bool) bool {
+	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
 }
 
 func slurp(t testing.TB, path string) string {

@@ -65,7 +65,12 @@ func SweepAt(string) ([]string, error) { return nil, notHere("Sweep") }
 func SweepBase(Parent) ([]string, error) { return nil, notHere("Sweep") }
 
 // MoveAside empties a group so that it can hand controllers down.
-func (h *Host) MoveAside(string, int, Controllers) (*Aside, error) { return nil, notHere("MoveAside") }
+func (h *Host) MoveAside(string, int, Controllers, ...int) (*Aside, error) {
+	return nil, notHere("MoveAside")
+}
+
+// FindAside finds none.
+func (h *Host) FindAside(int) *Aside { return nil }
 
 func (a *Aside) Dir() string   { return "" }
 func (a *Aside) Return() error { return notHere("Return") }

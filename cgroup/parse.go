@@ -182,18 +182,29 @@ func parsePids(b []byte) (pids []int, foreign int) {
 	return pids, foreign
 }
 
-// parseStartTime returns field 22 of /proc/PID/stat. The name in field 2 may
-// hold blanks and parentheses, so counting begins after the last one.
-func parseStartTime(b []byte) (uint64, bool) {
+// parseStartTime returns field 22 of /proc/PID/stat.
+func parseStartTime(b []byte) (uint64, bool) { return parseStat(b, 22) }
+
+// parseParent returns field 4 of /proc/PID/stat. It is 0 if the parent is in
+// another pid namespace.
+func parseParent(b []byte) (int, bool) {
+	v, ok := parseStat(b, 4)
+	return int(v), ok && v <= 1<<31-1
+}
+
+// parseStat returns a numeric field of /proc/PID/stat, counted as proc(5) does.
+// The name in field 2 may hold blanks and parentheses, so counting begins after
+// the last one.
+func parseStat(b []byte, field int) (uint64, bool) {
 	i := bytes.LastIndexByte(b, ')')
 	if i < 0 {
 		return 0, false
 	}
 	f := bytes.Fields(b[i+1:])
-	if len(f) < 20 {
+	if len(f) < field-2 {
 		return 0, false
 	}
-	return parseUint(f[19])
+	return parseUint(f[field-3])
 }
 
 // parseTgid returns the process of a thread from /proc/TID/status, where the

@@ -118,6 +118,9 @@ func TestParseStartTime(t *testing.T) {
 	v, ok := parseStartTime([]byte(stat))
 	assert.True(t, ok)
 	assert.EqualValues(t, 987654, v)
+	parent, ok := parseParent([]byte(stat))
+	assert.True(t, ok)
+	assert.Equal(t, 1, parent)
 	for _, s := range []string{"", "1 (a", "1 (a) S 1 2 3"} {
 		_, ok := parseStartTime([]byte(s))
 		assert.False(t, ok, s)

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,9 +35,43 @@ func playHost() error {
 	if to := os.Getenv("PARENT"); to != "" {
 		opts = append(opts, WithCgroupParent(to))
 	}
-	sb, err := New(append(opts, WithMemory("64m"), WithPids(3))...)
+	limits := []Option{WithMemory("64m"), WithPids(3)}
+	if os.Getenv("SOFT") != "" {
+		limits = []Option{BestEffort(limits[0]), BestEffort(limits[1])}
+	}
+	if os.Getenv("BEFORE") != "" { // a sandbox without limits stands already, and is busy
+		sb, err := New()
+		if err != nil {
+			return err
+		}
+		defer sb.Close()
+		cmd := sb.Command("/bin/sleep", "100")
+		if err := cmd.Start(context.Background()); err != nil {
+			return err
+		}
+	}
+	if os.Getenv("KILLED") != "" {
+		sb, err := New(append(opts, limits...)...)
+		if err != nil {
+			return err
+		}
+		z, err := currentZygote()
+		if err != nil {
+			return err
+		}
+		if err := unix.Kill(z.pid, unix.SIGKILL); err != nil {
+			return err
+		}
+		if err := errors.Join(sb.Wait(), sb.Close()); err != nil {
+			return err
+		}
+	}
+	sb, err := New(append(opts, limits...)...)
 	if err != nil {
 		return err
+	}
+	for _, g := range sb.Report().GivenUp {
+		fmt.Printf("lost-%s=%v\n", g.Option, g.Reason)
 	}
 	where, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -122,21 +157,59 @@ func TestContainer(t *testing.T) {
 			require.Empty(t, out["error"])
 			assert.NotEqual(t, "0", out["code"], "the limit holds")
 			assert.NotEmpty(t, out["peak"])
-			assert.NotContains(t, out["after"], "belljar")
-			if len(dirs) == 1 {
-				assert.Contains(t, out["during"], "0::/belljar-host-")
-				assert.Equal(t, "0::/", out["after"])
-				left, err := os.ReadFile(dirs[0] + "/cgroup.subtree_control")
-				require.NoError(t, err)
-				assert.Empty(t, strings.TrimSpace(string(left)))
-			} else {
-				assert.Equal(t, out["after"], out["during"])
-			}
-			for _, d := range dirs {
-				left, _ := filepath.Glob(d + "/belljar*")
-				assert.Empty(t, left)
-			}
+			backAgain(t, out, dirs)
 		})
+	}
+}
+
+// Where that is impossible the limits are given up by name, and nothing has been moved.
+func TestContainerBestEffortInTheWay(t *testing.T) {
+	out, dirs := container(t, "rw", "sleep 100 >/dev/null 2>&1 & echo other=$!", "SOFT=1")
+	require.Empty(t, out["error"])
+	if len(dirs) == 1 {
+		assert.Equal(t, "0", out["code"], "control: there is no limit")
+		for _, o := range []string{"WithPids", "WithMemory"} {
+			assert.Contains(t, out["lost-"+o], "pids "+out["other"]+" are in")
+		}
+		assert.Equal(t, "0::/", out["during"])
+	}
+	emptied(t, dirs)
+}
+
+// A sandbox that was made before the first with limits has its PID 1 in the way. It belongs to the program and moves along. Limits that are
+// best effort are tried as hard.
+func TestContainerSandboxBefore(t *testing.T) {
+	out, dirs := container(t, "rw", "", "BEFORE=1", "SOFT=1")
+	require.Empty(t, out["error"])
+	assert.Empty(t, out["lost-WithPids"]+out["lost-WithMemory"])
+	assert.NotEqual(t, "0", out["code"], "the limit holds")
+	backAgain(t, out, dirs)
+}
+
+// The zygote that stepped aside with the program is killed: the next one's sandboxes have their limits, and it takes the program back.
+func TestContainerZygoteKilled(t *testing.T) {
+	out, dirs := container(t, "rw", "", "KILLED=1")
+	require.Empty(t, out["error"])
+	assert.NotEqual(t, "0", out["code"], "the limit holds")
+	backAgain(t, out, dirs)
+}
+
+// backAgain looks whether a program that stepped aside has left everything as it was.
+func backAgain(t *testing.T, out map[string]string, dirs []string) {
+	t.Helper()
+	if len(dirs) == 1 {
+		assert.Contains(t, out["during"], "0::/belljar-host-")
+		assert.Equal(t, "0::/", out["after"])
+		left, err := os.ReadFile(dirs[0] + "/cgroup.subtree_control")
+		require.NoError(t, err)
+		assert.Empty(t, strings.TrimSpace(string(left)))
+	} else {
+		assert.Equal(t, out["after"], out["during"])
+	}
+	assert.NotContains(t, out["after"], "belljar")
+	for _, d := range dirs {
+		left, _ := filepath.Glob(d + "/belljar*")
+		assert.Empty(t, left)
 	}
 }
 

@@ -200,6 +200,12 @@ func (g *groups) close() {
 	for _, a := range g.asides {
 		_ = a.Return()
 	}
+	// Another zygote may have stepped aside with the host program, and been killed.
+	if h, err := cgroup.Detect(); err == nil && len(g.asides) == 0 {
+		if a := h.FindAside(g.host); a != nil {
+			_ = a.Return()
+		}
+	}
 }
 
 // boxName is unique within this process.
