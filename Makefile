@@ -11,7 +11,7 @@ BENCH ?= .
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo '  STAGES="lint root"  only these stages of the tests: lint cross root race nocgo user vm'
+	@echo '  STAGES="lint root"  only these stages of the tests: lint cross root race nocgo user vm systemd'
 	@echo '  BENCH=Warm          only benchmarks with such names;  FUZZTIME=1m  longer for each fuzz target'
 
 demo: ## a program in a sandbox, then an online judge on its problems (root, or sudo)

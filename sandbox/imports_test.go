@@ -34,6 +34,7 @@ var modules = map[string]func(*sourceFile) bool{
 	"github.com/opencontainers/image-spec":   (*sourceFile).isImage,
 	"github.com/opencontainers/go-digest":    (*sourceFile).isImage,
 	"github.com/klauspost/compress":          (*sourceFile).isImage,
+	"github.com/godbus/dbus/v5":              (*sourceFile).isSystemd,
 	"github.com/belljar-go/belljar":          (*sourceFile).any,
 	"github.com/belljar-go/belljar/examples": (*sourceFile).isExample,
 }
@@ -49,6 +50,7 @@ func (f *sourceFile) dir() string     { return path.Dir(f.path) }
 func (f *sourceFile) any() bool       { return true }
 func (f *sourceFile) isTest() bool    { return strings.HasSuffix(f.path, "_test.go") }
 func (f *sourceFile) isImage() bool   { return within(f.dir(), "rootfs/image") }
+func (f *sourceFile) isSystemd() bool { return within(f.dir(), "cgroup/systemd") }
 func (f *sourceFile) isExample() bool { return within(f.dir(), "examples") }
 
 // inLibrary says whether the file becomes part of a program that imports belljar.
@@ -136,6 +138,25 @@ func leafViolations(f *sourceFile) []string {
 			if within(p, module) && !within(p, module+"/"+leaf) {
 				found = append(found, f.path+" imports "+p+": "+leaf+" stands alone")
 			}
+		}
+	}
+	return found
+}
+
+func TestNobodyPaysForSystemd(t *testing.T) {
+	for _, f := range sources(t) {
+		for _, v := range systemdViolations(f) {
+			t.Error(v)
+		}
+	}
+}
+
+// systemdViolations are the imports by which a program that does not ask for scopes of systemd would get a message bus.
+func systemdViolations(f *sourceFile) []string {
+	var found []string
+	for _, p := range f.imports() {
+		if within(p, module+"/cgroup/systemd") && f.inLibrary() && !f.isSystemd() {
+			found = append(found, f.path+" imports "+p)
 		}
 	}
 	return found
@@ -333,6 +354,12 @@ func TestRulesFindWhatBreaksThem(t *testing.T) {
 		{"another module", "sandbox/a_test.go", `import "golang.org/x/tools/go/packages"`, moduleViolations, 1},
 		{"an image module elsewhere", "rootfs/a.go", `import "github.com/opencontainers/go-digest"`, moduleViolations, 1},
 		{"an image module in its place", "rootfs/image/a.go", `import "github.com/klauspost/compress/zstd"`, moduleViolations, 0},
+		{"a message bus elsewhere", "cgroup/a.go", `import "github.com/godbus/dbus/v5"`, moduleViolations, 1},
+		{"a message bus in its place", "cgroup/systemd/a.go", `import "github.com/godbus/dbus/v5"`, moduleViolations, 0},
+		{"scopes in the library", "cgroup/a.go", `import "` + module + `/cgroup/systemd"`, systemdViolations, 1},
+		{"scopes in the sandbox", "sandbox/a.go", `import "` + module + `/cgroup/systemd"`, systemdViolations, 1},
+		{"scopes in a test of it", "sandbox/a_test.go", `import "` + module + `/cgroup/systemd"`, systemdViolations, 0},
+		{"scopes in an example", "examples/run/a.go", `import "` + module + `/cgroup/systemd"`, systemdViolations, 0},
 		{"example from the library", "sandbox/a.go", `import "` + module + `/examples/judge"`, moduleViolations, 1},
 		{"cgo", "seccomp/a.go", `import "C"`, moduleViolations, 1},
 		{"testing in the library", "sandbox/a.go", `import "testing"`, moduleViolations, 1},
