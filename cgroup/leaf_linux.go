@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Leaf is the group of one command. It is safe for concurrent use, except
@@ -144,6 +146,27 @@ func (l *Leaf) TasksFDs() []int {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.tasks
+}
+
+// Adopt moves a process of one thread into the leaf, which has to be the caller's to move.
+// On a v1 hierarchy that may wait some milliseconds for the kernel (RCU).
+func (l *Leaf) Adopt(pid int) error {
+	if err := l.lock(); err != nil {
+		return err
+	}
+	defer l.unlock()
+	for _, fd := range l.tasks {
+		if _, err := unix.Pwrite(fd, []byte(itoa(pid)), 0); err != nil {
+			return &Error{Op: "write", Path: l.path() + "/tasks", Data: itoa(pid), Err: err}
+		}
+	}
+	if l.dirFD < 0 {
+		return nil
+	}
+	if err := writeAt(l.dirFD, "cgroup.procs", itoa(pid)); err != nil {
+		return &Error{Op: "write", Path: l.path() + "/cgroup.procs", Data: itoa(pid), Err: err}
+	}
+	return nil
 }
 
 func (l *Leaf) lock() error {

@@ -25,6 +25,7 @@ type engine struct {
 	ids     idPlan
 	facts   *hostFacts
 	walls   walls
+	lxcfs   bool   // tells of the sandbox, by the group of PID 1
 	view    string // of which machine /proc tells, for the report
 	kills   bool   // the filter ends programs for a call
 	box     uint64
@@ -171,7 +172,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Name:    e.spec.name,
 			Launch:  wire.Launch{Mode: uint8(p.mode), Flags: p.flags, Timeout: launchPatience},
 			IDMap:   p.ids.wire,
-			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits)},
+			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs},
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
 		}
 		ended := make(chan struct{})

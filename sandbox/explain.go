@@ -164,6 +164,11 @@ var remedies = []remedy{
 			"In a nested cgroup it has to be in cgroup.subtree_control of the one above.",
 	},
 	{
+		steps: []string{"withproc"},
+		text: "Install and start lxcfs (Debian, Ubuntu: the package lxcfs), as root. " +
+			"WithProc(ViewSandbox) uses it where it runs and makes files of its own elsewhere.",
+	},
+	{
 		paths:  []string{"/proc "},
 		errnos: []syscall.Errno{syscall.EPERM},
 		text: "The kernel refuses a /proc of one's own where parts of the outer one are covered, as in most containers. With docker use --security-opt systempaths=unconfined, " +

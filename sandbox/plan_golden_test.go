@@ -72,6 +72,10 @@ func handSources(s *spec, f *hostFacts, ops []rootfs.Op) *sources {
 			found.layered = len(s.ops) > 0 || len(s.layers) > 1 || s.writable()
 		case rootfs.Layer:
 			found.at[o.Dir] = source{fd: -1, dir: true, handle: f.mounts}
+		case rootfs.Substitute:
+			if o.Source != "" {
+				found.at[o.Source] = source{fd: -1, handle: f.mounts}
+			}
 		case rootfs.Device:
 			found.at[o.Source] = source{fd: -1, node: node{kind: unix.S_IFCHR, rdev: unix.Mkdev(10, 229)}}
 		case rootfs.Bind:

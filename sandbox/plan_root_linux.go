@@ -102,7 +102,7 @@ func (r *rootPlan) open() {
 				r.trees[i] = r.openSource(op.Source, bindAttrs(op.Flags))
 			}
 		case rootfs.Substitute:
-			if op.Source != "" && r.exists(op.Target) {
+			if op.Source != "" && r.exists(op.Target) && !r.sources.at[op.Source].handle {
 				r.trees[i] = r.openSource(op.Source, attrNone|attrRO)
 			}
 		case rootfs.Device:
@@ -183,6 +183,10 @@ func (r *rootPlan) openHandles(keep *[]plan.Reg) []string {
 		case rootfs.Bind:
 			if r.sources.at[op.Source].handle {
 				r.trees[i] = open(op.Source, bindAttrs(op.Flags), true)
+			}
+		case rootfs.Substitute:
+			if r.sources.at[op.Source].handle && r.exists(op.Target) {
+				r.trees[i] = open(op.Source, attrNone|attrRO, false)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ echo online=$(cat /sys/devices/system/cpu/online)`) + "\n" + play(t, sb, "runtim
 		assert.NotEqual(t, got[name], host[name], name)
 	}
 	assert.Empty(t, host["online"])
-	assert.Contains(t, sb.Report().String(), "proc: of the sandbox")
+	assert.Contains(t, sb.Report().String(), "proc: of the sandbox as it was made, by files")
 }
 
 func init() {
@@ -84,7 +84,7 @@ func TestViewIsReadOnly(t *testing.T) {
 func TestViewInOtherRoots(t *testing.T) {
 	t.Parallel()
 	_, opts := tinyRoot(t)
-	opts = append(opts, WithProc(ViewSandbox), BestEffort(WithCPUs(1)))
+	opts = append(opts, WithProc(ViewFiles), BestEffort(WithCPUs(1)))
 	const look = "cat /sys/devices/system/cpu/online; cut -d' ' -f1 /proc/uptime"
 	assert.Regexp(t, `^\d+\n0\.00$`, sh(t, standing(t, opts...), look))
 	hostSys := append(opts, WithBind("/sys", "/sys", ReadOnly))

@@ -81,7 +81,7 @@ func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (*sources, error) {
 			if o.Source == "" {
 				break
 			}
-			if err := found.open(o.Source, false); err != nil {
+			if err := found.open(o.Source, f.mounts); err != nil {
 				return found, &Error{Stage: "root", Op: "WithProc", Path: o.Source, Err: err}
 			}
 		case rootfs.Base:

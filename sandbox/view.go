@@ -25,7 +25,8 @@ const (
 	// nothing of its memory is used, and no time passes in uptime.
 	ViewFiles
 	// ViewLXCFS tells of the sandbox as it is, through lxcfs, a daemon of the host's that has
-	// to run (package lxcfs on Debian). It takes root, and a PID namespace of its own.
+	// to run (package lxcfs on Debian). It takes a cgroup and a PID namespace of the sandbox's
+	// own. PID 1, which lxcfs goes by, is in the sandbox's cgroup then.
 	ViewLXCFS
 )
 
@@ -158,25 +159,20 @@ func (m machine) ops(callers []rootfs.Op) []rootfs.Op {
 	files := m.files()
 	for _, path := range rootfs.Substitutes() {
 		data, ours := files[path]
-		switch {
-		case m.lxcfs == "" && !ours:
+		if m.lxcfs == "" && !ours {
 			continue
-		case path == onlineFile && !slices.ContainsFunc(callers, func(op rootfs.Op) bool { return rootfs.Within(path, op.Path()) }):
-			ops = append(ops, m.onlineOps(data)...)
+		}
+		if path == onlineFile && !slices.ContainsFunc(callers, func(op rootfs.Op) bool { return rootfs.Within(path, op.Path()) }) {
+			// A single file where sysfs would be, which no sandbox has unless the caller shows the host's.
+			ops = append(ops, rootfs.Tmpfs{Target: "/sys", Size: 1 << 20, Inodes: 64, ReadOnly: true}, rootfs.File{Target: path, Data: []byte(data), Mode: 0o444})
+			ours = false
+		}
+		switch {
 		case m.lxcfs != "":
 			ops = append(ops, rootfs.Substitute{Target: path, Source: m.lxcfs + path})
-		default:
+		case ours:
 			ops = append(ops, rootfs.Substitute{Target: path, Data: []byte(data)})
 		}
 	}
 	return ops
-}
-
-// onlineOps put a single file where sysfs would be, which no sandbox has unless the caller shows the host's.
-func (m machine) onlineOps(data string) []rootfs.Op {
-	file := rootfs.Op(rootfs.File{Target: onlineFile, Data: []byte(data), Mode: 0o444})
-	if m.lxcfs != "" {
-		file = rootfs.Bind{Source: m.lxcfs + onlineFile, Target: onlineFile, Flags: rootfs.BindReadOnly}
-	}
-	return []rootfs.Op{rootfs.Tmpfs{Target: "/sys", Size: 1 << 20, Inodes: 64, ReadOnly: true}, file}
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -43,7 +44,7 @@ func (e *engine) viewOps() ([]rootfs.Op, error) {
 	}
 	if s.view == ViewSandbox || s.view == ViewLXCFS {
 		var why error
-		if m.lxcfs, why = e.lxcfs(); why != nil && s.view == ViewLXCFS {
+		if m.lxcfs, why = e.findLXCFS(); why != nil && s.view == ViewLXCFS {
 			if !s.mayGiveUp("WithProc") {
 				return nil, &Error{Stage: "root", Op: "WithProc", Path: ViewLXCFS.String(), Err: why}
 			}
@@ -51,7 +52,7 @@ func (e *engine) viewOps() ([]rootfs.Op, error) {
 		}
 	}
 	e.view = "of the sandbox as it was made, by files that do not change"
-	if m.lxcfs != "" {
+	if e.lxcfs = m.lxcfs != ""; e.lxcfs {
 		e.view = "of the sandbox, by lxcfs at " + quotePath(m.lxcfs)
 	}
 	e.view += ", CPUs " + cpuList(m.cpus)
@@ -73,8 +74,11 @@ func (e *engine) allowedCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// lxcfs returns where lxcfs shows its files.
-func (e *engine) lxcfs() (string, error) {
+// findLXCFS returns where lxcfs shows its files. They tell of the group that PID 1 of the reader's PID namespace is in.
+func (e *engine) findLXCFS() (string, error) {
+	if !e.spec.namespaces.Has(namespace.PID) {
+		return "", errNoInit
+	}
 	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
 		return m.FSType != "fuse.lxcfs" || m.Root != "/", false
 	})
@@ -87,4 +91,7 @@ func (e *engine) lxcfs() (string, error) {
 	return strings.TrimSuffix(mounts[0].Mountpoint, "/"), nil
 }
 
-var errNoLXCFS = fmt.Errorf("lxcfs is not mounted here: %w", ErrUnsupported)
+var (
+	errNoLXCFS = fmt.Errorf("lxcfs is not mounted here: %w", ErrUnsupported)
+	errNoInit  = fmt.Errorf("lxcfs tells of the PID namespace's first process, which is the host's: %w", ErrUnsupported)
+)

@@ -63,6 +63,8 @@ type Group struct {
 	Parent string
 	// Required: the sandbox cannot do without. Otherwise its lack is only noted.
 	Required bool
+	// Init: PID 1 is in the sandbox's group too, for who finds out about a sandbox by it.
+	Init bool
 	// Fail, for tests, makes the n-th operation (from 1) fail with Errno.
 	Fail  int
 	Errno syscall.Errno

@@ -34,6 +34,7 @@ type box struct {
 	ownPIDs  bool
 	oomGroup bool
 	userNS   bool
+	initLeaf *cgroup.Leaf // PID 1's, if it is in the sandbox's group
 
 	// sweeping keeps commands from being started while everything in the PID namespace is killed.
 	sweeping sync.RWMutex
@@ -79,6 +80,9 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	}()
 	if req.Group != nil {
 		b.oomGroup = req.Group.Limits.OOMGroup
+		if req.Group.Init {
+			besideInit(&req.Group.Limits)
+		}
 		if b.group, b.leave, err = z.groups.make(boxName(b.id, req.Name), req.Group, a); err != nil {
 			return a, err
 		}
@@ -95,6 +99,14 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 		return a, err
 	}
 	watch.lap("launch")
+	if req.Group != nil && req.Group.Init && b.group != nil {
+		if err := b.adoptInit(); err != nil {
+			b.kill()
+			go z.watch(b) // which dismantle waits for
+			return a, err
+		}
+		watch.lap("init group")
+	}
 	a.Group = b.group != nil
 	z.mu.Lock()
 	z.boxes[b.id] = b
@@ -177,6 +189,26 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	}
 	b.init, err = newProcess(proc.PID, proc.PIDFD)
 	return err
+}
+
+// initLeafName is that of a scope which lxcfs (and systemd) take for the group above.
+const initLeafName = "init.scope"
+
+// besideInit changes the limits of a group that has PID 1 in it. It does not count as a process of the jobs', and is not to die with them where memory runs
+// out: a whole leaf is killed then, for each has memory.oom.group for itself, and never the whole group. PID 1's few pages make it nobody's first choice.
+func besideInit(l *cgroup.Limits) {
+	if l.Pids > 0 {
+		l.Pids++
+	}
+	l.OOMGroup = false
+}
+
+// adoptInit puts PID 1 into the sandbox's group.
+func (b *box) adoptInit() (err error) {
+	if b.initLeaf, err = b.group.NewLeaf(initLeafName, cgroup.Limits{}); err != nil {
+		return err
+	}
+	return b.initLeaf.Adopt(b.init.pid)
 }
 
 // awaitProgram waits until PID 1 can be joined. The kernel tells of its exec a moment before the process has its new memory (exec_mmap in fs/exec.c), and
@@ -337,6 +369,9 @@ func (b *box) release() error {
 		_ = l.Delete()
 	}
 	var err error
+	if b.initLeaf != nil {
+		_ = b.initLeaf.Delete()
+	}
 	if b.group != nil {
 		err = b.group.Delete()
 		b.tellAll()
