@@ -78,7 +78,7 @@ func withoutOption(l cgroup.Limits, option string) cgroup.Limits {
 // needsGroup tells whether the sandbox cannot do without a cgroup: for a limit, because nothing else could end all of it, or because the
 // caller said where it has to be.
 func (e *engine) needsGroup(l cgroup.Limits) bool {
-	return l.Controllers() != 0 || e.spec.parent != "" || !e.spec.namespaces.Has(namespace.PID)
+	return l.Controllers() != 0 || e.spec.parent != "" || e.lxcfs || !e.spec.namespaces.Has(namespace.PID)
 }
 
 // checkAccounts refuses what only a cgroup's accounts could enforce.

@@ -213,6 +213,12 @@ func (e *engine) absorb(a *wire.Answer, p *initPlan) {
 	if p.ids.note != "" {
 		e.report.Notes = append(e.report.Notes, p.ids.note)
 	}
+	for _, r := range p.pivots {
+		if int(r) < len(a.Regs) && a.Regs[r] < 0 {
+			e.report.Notes = append(e.report.Notes, "root: entered by chroot, since pivot_root is impossible (EINVAL), as where the host program's root is the initial ramfs: the host's root stays mounted beneath the sandbox's, "+
+				"and what keeps the job from it is that it has no capability to take mounts away")
+		}
+	}
 	for _, m := range p.mapped {
 		if int(m.result) < len(a.Regs) && a.Regs[m.result] < 0 {
 			e.report.Notes = append(e.report.Notes, fmt.Sprintf("%s: its file system cannot map ids (%v): files belong to nobody inside, and only what everybody may read can be read",

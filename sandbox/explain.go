@@ -195,7 +195,8 @@ var remedies = []remedy{
 	{
 		steps:  []string{"pivot_root"},
 		errnos: []syscall.Errno{syscall.EINVAL},
-		text:   "The root of this process cannot be pivoted: it is the initial ramfs, or not a mount of its own. Run the program from a real root file system.",
+		text: "The root of this process cannot be pivoted: it is the initial ramfs, or not a mount of its own. Run the program from a real root file system (switch_root); " +
+			"or accept the weaker promise of WithChroot.",
 	},
 	{
 		steps: []string{"seccomp"},

@@ -43,7 +43,7 @@ func everyOption() []Option {
 		WithResolvConf("1.1.1.1", "options ndots:1"),
 		WithCredential(1001, 1002, 5, 4, 4), WithCapabilities("net_raw", "CAP_CHOWN"), WithEnv("B=2", "A=1"), WithEnv("C="), WithDir("/a"),
 		WithSeccomp(seccomp.Default()), WithLandlock(),
-		WithProc(ViewFiles), WithHidePID(HideProcesses), WithDevice("/dev/fuse", "/dev/fuse", ReadOnly),
+		WithProc(ViewFiles), WithHidePID(HideProcesses), WithDevice("/dev/fuse", "/dev/fuse", ReadOnly), WithChroot(),
 	}
 }
 
@@ -318,6 +318,9 @@ func TestOptionMistakes(t *testing.T) {
 		{[]Option{WithProcPIDs(), WithHost(namespace.PID)}, "WithHost(pid)", "WithProcPIDs"},
 		{[]Option{WithHost(namespace.Mount), WithProc(ViewFiles)}, "WithHost(mount)", "WithProc"},
 		{[]Option{WithHost(namespace.Mount), WithDevice("/dev/fuse", "/dev/fuse")}, "WithHost(mount)", "WithDevice"},
+		{[]Option{WithHost(namespace.Mount), WithChroot()}, "WithHost(mount)", "WithChroot"},
+		{[]Option{WithChroot(), WithCapabilities("CAP_SYS_ADMIN")}, "WithChroot", "not pivoted"},
+		{[]Option{WithChroot(), WithCapabilities("CAP_SYS_CHROOT")}, "WithChroot", "not pivoted"},
 		{[]Option{WithDevice("", "/dev/fuse")}, "WithDevice", "is empty"},
 		{[]Option{WithDevice("/dev/fuse", "/fuse")}, "WithDevice", "in a directory"},
 		{[]Option{WithDevice("/dev/fuse", "/box/fuse")}, "WithDevice", "not in /dev"},

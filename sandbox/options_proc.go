@@ -86,6 +86,15 @@ func WithDevice(src, dst string, flags ...rootfs.Flags) Option {
 	return o
 }
 
+// WithChroot lets the root be entered by chroot(2) where pivot_root(2) is impossible: where the host program's own root is the
+// initial ramfs of the kernel (EINVAL), as in a rescue system or a machine that runs from its initramfs. Without it New fails there.
+//
+// The promise is weaker then, and the report says so: the host's root stays mounted beneath the sandbox's, in its mount namespace. No path leads
+// there, but who could take mounts away would come to it, so the option does not go with CAP_SYS_ADMIN and CAP_SYS_CHROOT.
+func WithChroot() Option {
+	return single("WithChroot", "", true, "", func(s *spec, on bool) { s.chroot = on })
+}
+
 // partOps returns the caller's operations in a form in which they can be checked without the rest of the root.
 func (s *spec) partOps() []rootfs.Op {
 	isDevice := func(op rootfs.Op) bool { _, ok := op.(rootfs.Device); return ok }

@@ -154,6 +154,7 @@ func TestGoldenSetups(t *testing.T) {
 		"view":                {rootFacts(), []Option{WithProc(ViewFiles), WithMemory("64m"), WithCPUs(1.5), WithHidePID(HideProcesses)}},
 		"view-lxcfs":          {rootFacts(), []Option{WithProc(ViewLXCFS), WithRootfs("/srv/root"), WithBind("/sys", "/sys", ReadOnly)}},
 		"proc-pids":           {rootFacts(), []Option{WithProcPIDs()}},
+		"chroot":              {rootFacts(), []Option{WithLayers("/srv/a", "/srv/b"), WithChroot()}},
 		"devices":             {rootFacts(), []Option{WithDevice("/dev/fuse", "/dev/fuse"), WithDevice("/dev/net/tun", "/dev/net/tun", ReadOnly)}},
 		"devices-user":        {userFacts(), []Option{WithDevice("/dev/fuse", "/dev/fuse")}},
 		"time":                {rootFacts(), []Option{WithTime(time.Hour, -time.Minute)}},

@@ -16,7 +16,8 @@ type initPlan struct {
 	ids     idPlan
 	handles []string // host paths whose descriptors go along, in this order
 	mapped  []mappedTree
-	notes   []string // for the report
+	pivots  []plan.Reg // results of pivot_root, where chroot may stand in for it
+	notes   []string   // for the report
 }
 
 // compileInit turns a spec into the plan of its PID 1. It makes no system call.
@@ -34,7 +35,7 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 	r := &rootPlan{
 		assembler: a, ids: ids, facts: f, job: owner{s.uid, s.gid}, ops: sortedForPlan(ops), sources: src,
 		trees: map[int]plan.Reg{}, devices: map[string]plan.Reg{}, made: map[string]bool{}, userns: plan.None,
-		mqueue: own.Has(namespace.IPC), ownPIDs: own.Has(namespace.PID), root: plan.None, proc: plan.None, nodes: plan.None, switches: plan.None, layered: src.layered, writable: s.writable(), scratch: s.scratch, kept: plan.None,
+		mqueue: own.Has(namespace.IPC), ownPIDs: own.Has(namespace.PID), root: plan.None, proc: plan.None, nodes: plan.None, switches: plan.None, layered: src.layered, writable: s.writable(), scratch: s.scratch, kept: plan.None, mayChroot: s.chroot,
 	}
 	if f.mounts && ids.wire != nil {
 		userns = a.Reg("userns")
@@ -58,7 +59,7 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 	a.network(own)
 	a.hostname(s, own)
 	a.pause(image)
-	p.mapped, p.notes = r.mapped, r.notes
+	p.mapped, p.notes, p.pivots = r.mapped, r.notes, r.pivots
 	p.Plan = a.Plan()
 	return p
 }

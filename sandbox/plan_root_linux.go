@@ -32,18 +32,20 @@ type rootPlan struct {
 	sources *sources
 	userns  plan.Reg // descriptor of the user namespace; None: ids are not mapped on mounts
 
-	trees    map[int]plan.Reg // of binds, by index of the operation
-	devices  map[string]plan.Reg
-	nodes    plan.Reg // a file system with the caller's devices
-	proc     plan.Reg
-	switches plan.Reg // a proc for the library's own use, if proc has no sys
-	root     plan.Reg
-	stack    []plan.Reg      // base and layers, the lowest first
-	made     map[string]bool // directories known to exist
-	mapped   []mappedTree
-	mqueue   bool
-	ownPIDs  bool
-	layered  bool // a layer in memory lies over the root
+	trees     map[int]plan.Reg // of binds, by index of the operation
+	devices   map[string]plan.Reg
+	nodes     plan.Reg // a file system with the caller's devices
+	proc      plan.Reg
+	switches  plan.Reg // a proc for the library's own use, if proc has no sys
+	root      plan.Reg
+	stack     []plan.Reg      // base and layers, the lowest first
+	made      map[string]bool // directories known to exist
+	mapped    []mappedTree
+	mqueue    bool
+	ownPIDs   bool
+	mayChroot bool       // may stand in for pivot_root
+	pivots    []plan.Reg // results of pivot_root where it may
+	layered   bool       // a layer in memory lies over the root
 	// writable: over that is one that the job may write to.
 	writable bool
 	scratch  int64    // bytes of it, if it is in memory
@@ -251,8 +253,17 @@ func (r *rootPlan) pivotTo(root plan.Reg) {
 	r.Call(unix.SYS_MOVE_MOUNT, "move_mount", "/", plan.R(root), r.Str(""), plan.CWD, r.Str("/"),
 		plan.Flag(unix.MOVE_MOUNT_F_EMPTY_PATH, "F_EMPTY_PATH"))
 	r.Call(unix.SYS_FCHDIR, "fchdir", "/", plan.R(root))
-	r.Call(unix.SYS_PIVOT_ROOT, "pivot_root", "/", r.Str("."), r.Str("."))
+	pivot := r.Call(unix.SYS_PIVOT_ROOT, "pivot_root", "/", r.Str("."), r.Str("."))
+	if r.mayChroot {
+		// From the initial ramfs nobody can pivot (pivot_root(2)). A root that was put on top of it and is entered by chroot has a mount above it, so that the next can be.
+		out := r.Reg("pivot")
+		pivot.To(out).Tolerate(unix.EINVAL).Skipping(1)
+		r.pivots = append(r.pivots, out)
+	}
 	r.Call(unix.SYS_UMOUNT2, "umount2", "old root", r.Str("."), plan.Flag(unix.MNT_DETACH, "MNT_DETACH"))
+	if r.mayChroot {
+		r.Call(unix.SYS_CHROOT, "chroot", "/", r.Str("."))
+	}
 	r.Call(unix.SYS_CHDIR, "chdir", "/", r.Str("/"))
 }
 

@@ -43,6 +43,7 @@ type spec struct {
 	volumes    []rootfs.Volume   // whose directories some of the ops bind
 	hosts      map[string]string // name to address, for /etc/hosts
 	resolvConf []string          // lines of /etc/resolv.conf
+	chroot     bool              // may stand in for pivot_root
 	view       View              // of which machine the files of /proc tell
 	hidePID    rootfs.HidePID
 	pidsOnly   bool // /proc has processes and nothing else

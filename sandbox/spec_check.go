@@ -53,7 +53,7 @@ var needs = map[namespace.Kind][]string{
 	namespace.User:  {"WithIDMap"},
 	namespace.PID:   {"WithHidePID", "WithProcPIDs"},
 	namespace.UTS:   {"WithHostname"},
-	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithScratch", "WithUpper", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf", "WithDevice", "WithProc", "WithHidePID", "WithProcPIDs"},
+	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithScratch", "WithUpper", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf", "WithDevice", "WithProc", "WithChroot", "WithHidePID", "WithProcPIDs"},
 }
 
 // checkIDs finds ids of the job that the caller's map leaves out.
@@ -100,6 +100,12 @@ func limitsError(err error) error {
 	return mistaken("limits", "", err)
 }
 
+// Capabilities by number (capabilities(7)).
+const (
+	capSysChroot uintptr = 18
+	capSysAdmin  uintptr = 21
+)
+
 // checkRoot finds operations that do not go together, such as a file below a file.
 func (s *spec) checkRoot() error {
 	if s.rootfsDir != "" && len(s.layers) > 0 {
@@ -113,6 +119,8 @@ func (s *spec) checkRoot() error {
 		}
 	}
 	switch {
+	case s.chroot && (slices.Contains(s.caps, capSysAdmin) || slices.Contains(s.caps, capSysChroot)):
+		return together("WithChroot", "CAP_SYS_ADMIN and CAP_SYS_CHROOT", "with these a job gets beneath a root that was not pivoted to")
 	case s.pidsOnly && s.view != ViewHost:
 		return together("WithProcPIDs", "WithProc", "there are no files left to tell of a machine")
 	case s.view == ViewLXCFS && !s.namespaces.Has(namespace.PID):

@@ -153,6 +153,26 @@ func cpuList(cpus []int) string {
 	return strings.Join(parts, ",")
 }
 
+// parseCPUList reads what cpuList writes.
+func parseCPUList(list string) ([]int, error) {
+	var cpus []int
+	for part := range strings.SplitSeq(list, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		a, err := strconv.ParseUint(first, 10, 16)
+		b := a
+		if err == nil && isRange {
+			b, err = strconv.ParseUint(last, 10, 16)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for ; a <= b; a++ {
+			cpus = append(cpus, int(a))
+		}
+	}
+	return cpus, nil
+}
+
 // ops returns what has to be added to a root with these operations of the caller's for it to tell of this machine.
 func (m machine) ops(callers []rootfs.Op) []rootfs.Op {
 	var ops []rootfs.Op

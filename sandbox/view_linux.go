@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,12 +35,16 @@ func (e *engine) viewOps() ([]rootfs.Op, error) {
 	if err != nil {
 		return nil, err
 	}
+	total := len(allowed)
+	if set, err := parseCPUList(s.limits.CPUSet); err == nil && len(set) > 0 {
+		allowed = slices.DeleteFunc(allowed, func(c int) bool { return !slices.Contains(set, c) })
+	}
 	turn := 0
 	if s.limits.CPUs > 0 {
 		turn = int(viewTurn.Add(1) & (1<<30 - 1))
 	}
 	m.cpus = pickCPUs(allowed, s.limits.CPUs, turn)
-	if m.allCPUs = len(m.cpus) == len(allowed); !m.allCPUs {
+	if m.allCPUs = len(m.cpus) == total; !m.allCPUs {
 		e.walls.cpus = m.cpus
 	}
 	if s.view == ViewSandbox || s.view == ViewLXCFS {

@@ -34,7 +34,22 @@ func TestPickCPUs(t *testing.T) {
 func TestCPUList(t *testing.T) {
 	for want, cpus := range map[string][]int{"": nil, "7": {7}, "0-1": {0, 1}, "0-2,5,8-9": {0, 1, 2, 5, 8, 9}} {
 		assert.Equal(t, want, cpuList(cpus))
+		if want != "" {
+			got, err := parseCPUList(want)
+			assert.NoError(t, err)
+			assert.Equal(t, cpus, got)
+		}
 	}
+}
+
+func TestParseCPUList(t *testing.T) {
+	for _, bad := range []string{"", "a", "1-", "-1", "1,,2", "99999999", "max"} {
+		_, err := parseCPUList(bad)
+		assert.Error(t, err, bad)
+	}
+	got, err := parseCPUList("3,1-2,2")
+	assert.NoError(t, err)
+	assert.Equal(t, []int{3, 1, 2, 2}, got)
 }
 
 func TestSomeCPUs(t *testing.T) {
