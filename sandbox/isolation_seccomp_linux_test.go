@@ -79,3 +79,28 @@ func TestFilterFlags(t *testing.T) {
 	require.ErrorIs(t, err, unix.EINVAL)
 	require.ErrorContains(t, err, "seccomp")
 }
+
+// TestStrictInASandbox: the preset stands before the program is executed, so it has to let that through, and no more.
+func TestStrictInASandbox(t *testing.T) {
+	t.Parallel()
+	needsTool(t, "/usr/bin/python3")
+	const script = `
+import os, threading
+t = threading.Thread(target=lambda: print("thread", flush=True)); t.start(); t.join()
+try: os.fork() or os._exit(0); print("forked")
+except OSError as e: print("fork", e.errno)
+try: open("/tmp/out", "w"); print("made")
+except OSError as e: print("open", e.errno)
+`
+	for _, c := range []struct {
+		policy seccomp.Policy
+		want   string
+	}{
+		{seccomp.Default(), "thread\nforked\nmade\n"},
+		{seccomp.Strict(), "thread\nfork 1\nopen 1\n"},
+	} {
+		out, err := standing(t, WithSeccomp(c.policy)).Command("/usr/bin/python3", "-c", script).CombinedOutput(inTime(t))
+		require.NoError(t, err, "%s", out)
+		assert.Equal(t, c.want, string(out))
+	}
+}

@@ -31,6 +31,7 @@ func victimPolicies() map[string]Policy {
 	return map[string]Policy{
 		"default": Default(),
 		"build":   Build(),
+		"strict":  Strict(),
 		"network": Network(),
 		"kill":    Default().WithDenied(KillProcess),
 		"trap":    Default().WithDenied(Trap),
