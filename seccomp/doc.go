@@ -25,5 +25,11 @@
 // architecture, and load both into the kernel.
 //
 // Argument comparisons are generated here in both, because libseccomp can neither order rules nor compare one argument
-// twice, and versions before 2.4 compared 64-bit arguments wrongly (CVE-2019-9893).
+// twice, loses some of several rules for a call without an error (2.5.4), and before 2.4 compared 64-bit arguments
+// wrongly (CVE-2019-9893).
+//
+// # Policies from files, and policies from policies
+//
+// [Parse] reads the profiles of Docker and Podman, [Policy.Marshal] writes them. [Policy.Merge] lets through what either
+// of two policies does, [Policy.Restrict] nothing that either denies.
 package seccomp

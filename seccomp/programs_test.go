@@ -23,39 +23,65 @@ var (
 // programsRun use what programs of their kind use: threads and children, files, clocks, and for strict what one process
 // that computes has. Where a preset has no internet, they have another form.
 var programsRun = []programRun{
-	{name: "shell", what: "shell and core utilities", needs: "sh", want: "100\n", under: everyPreset,
-		script: `d=$(mktemp -d) && cd $d && seq 100 | sort -n | while read a; do echo $a; done | tail -1; ls / >f && cp f g && rm -r $d`},
-	{name: "gcc", what: "gcc, a program of its with threads and children (glibc)", needs: "gcc", want: "42 3\n", under: everyPreset,
-		script: `o=$(mktemp) && gcc -O1 -pthread -o $o fork.c && $o; rm $o`},
-	{name: "musl", what: "a program of musl's with threads and children", needs: "musl-gcc", want: "42 3\n", under: everyPreset,
-		before: `musl-gcc -O1 -o musl-fork fork.c`, script: `./musl-fork`, slow: true},
+	{
+		name: "shell", what: "shell and core utilities", needs: "sh", want: "100\n", under: everyPreset,
+		script: `d=$(mktemp -d) && cd $d && seq 100 | sort -n | while read a; do echo $a; done | tail -1; ls / >f && cp f g && rm -r $d`,
+	},
+	{
+		name: "gcc", what: "gcc, a program of its with threads and children (glibc)", needs: "gcc", want: "42 3\n", under: everyPreset,
+		script: `o=$(mktemp) && gcc -O1 -pthread -o $o fork.c && $o; rm $o`,
+	},
+	{
+		name: "musl", what: "a program of musl's with threads and children", needs: "musl-gcc", want: "42 3\n", under: everyPreset,
+		before: `musl-gcc -O1 -o musl-fork fork.c`, script: `./musl-fork`, slow: true,
+	},
 	{name: "python", what: "Python: threads, processes, loopback, asyncio", needs: "/usr/bin/python3", want: "30 ok\n", under: withNet, script: `/usr/bin/python3 net.py`},
 	{name: "python-build", what: "Python: threads, processes, temporary files, asyncio", needs: "/usr/bin/python3", want: "30 ok\n", under: onlyBuild, script: `/usr/bin/python3 net.py offline`, slow: true},
 	{name: "node", what: "Node: workers, children, loopback, files", needs: "node", want: "ok 7 net\n", under: withNet, script: `node net.js`, slow: true},
 	{name: "node-build", what: "Node: workers, children, files", needs: "node", want: "ok 7 \n", under: onlyBuild, script: `node net.js offline`, slow: true},
 	{name: "java", what: "Java: javac in memory, threads, children", needs: "java", want: "thread ok\n", under: everyPreset, script: `java -Xmx64m T.java`, slow: true},
 	{name: "go", what: "Go: go run, goroutines, children, loopback", needs: "go", want: "28 ok\n", under: withNet, script: `go run net.go`, slow: true},
-	{name: "go-build", what: "Go: go build and its program", needs: "go", want: "4950 7 refused\n", under: onlyBuild,
-		script: `o=$(mktemp) && go build -o $o compute.go && echo 7 | (ulimit -f 0; trap '' XFSZ; $o); rm $o`, slow: true},
+	{
+		name: "go-build", what: "Go: go build and its program", needs: "go", want: "4950 7 refused\n", under: onlyBuild,
+		script: `o=$(mktemp) && go build -o $o compute.go && echo 7 | (ulimit -f 0; trap '' XFSZ; $o); rm $o`, slow: true,
+	},
 
-	{name: "strict-glibc", what: "C, glibc, dynamic", needs: "gcc", want: computed, under: onlyStrict, direct: true,
-		before: `gcc -O1 -pthread -o dynamic compute.c`, script: `./dynamic`},
-	{name: "strict-static", what: "C, glibc, static", needs: "gcc", want: computed, under: onlyStrict, direct: true,
-		before: `gcc -O1 -static -pthread -o static compute.c`, script: `./static`, slow: true},
-	{name: "strict-musl", what: "C, musl, dynamic", needs: "musl-gcc", want: computed, under: onlyStrict, direct: true,
-		before: `musl-gcc -O1 -o musl compute.c`, script: `./musl`, slow: true},
-	{name: "strict-musl-static", what: "C, musl, static", needs: "musl-gcc", want: computed, under: onlyStrict, direct: true,
-		before: `musl-gcc -O1 -static -o musl-static compute.c`, script: `./musl-static`, slow: true},
-	{name: "strict-c++", what: "C++: streams, futures, exceptions", needs: "g++", want: "42 7\n", under: onlyStrict, direct: true,
-		before: `g++ -O1 -pthread -o c++ compute.cc`, script: `./c++`, slow: true},
-	{name: "strict-go", what: "Go: goroutines, timers, files", needs: "go", want: "4950 7 refused\n", under: onlyStrict, direct: true,
-		before: `go build -o compute compute.go`, script: `./compute`, slow: true},
-	{name: "strict-python", what: "Python: threads, asyncio, signals", needs: "/usr/bin/python3", want: "7 91 alarm refused\n", under: onlyStrict, direct: true,
-		script: `/usr/bin/python3 compute.py`},
-	{name: "strict-java", what: "Java: threads, java.nio, streams", needs: "java", want: "8 499999500000 true refused\n", under: onlyStrict, direct: true,
-		script: `java -Xmx96m Compute.java`, slow: true},
-	{name: "strict-node", what: "Node: workers, its pool of threads, files", needs: "node", want: "7 16 worker EPERM\n", under: onlyStrict, direct: true,
-		script: `node compute.js`, slow: true},
+	{
+		name: "strict-glibc", what: "C, glibc, dynamic", needs: "gcc", want: computed, under: onlyStrict, direct: true,
+		before: `gcc -O1 -pthread -o dynamic compute.c`, script: `./dynamic`,
+	},
+	{
+		name: "strict-static", what: "C, glibc, static", needs: "gcc", want: computed, under: onlyStrict, direct: true,
+		before: `gcc -O1 -static -pthread -o static compute.c`, script: `./static`, slow: true,
+	},
+	{
+		name: "strict-musl", what: "C, musl, dynamic", needs: "musl-gcc", want: computed, under: onlyStrict, direct: true,
+		before: `musl-gcc -O1 -o musl compute.c`, script: `./musl`, slow: true,
+	},
+	{
+		name: "strict-musl-static", what: "C, musl, static", needs: "musl-gcc", want: computed, under: onlyStrict, direct: true,
+		before: `musl-gcc -O1 -static -o musl-static compute.c`, script: `./musl-static`, slow: true,
+	},
+	{
+		name: "strict-c++", what: "C++: streams, futures, exceptions", needs: "g++", want: "42 7\n", under: onlyStrict, direct: true,
+		before: `g++ -O1 -pthread -o c++ compute.cc`, script: `./c++`, slow: true,
+	},
+	{
+		name: "strict-go", what: "Go: goroutines, timers, files", needs: "go", want: "4950 7 refused\n", under: onlyStrict, direct: true,
+		before: `go build -o compute compute.go`, script: `./compute`, slow: true,
+	},
+	{
+		name: "strict-python", what: "Python: threads, asyncio, signals", needs: "/usr/bin/python3", want: "7 91 alarm refused\n", under: onlyStrict, direct: true,
+		script: `/usr/bin/python3 compute.py`,
+	},
+	{
+		name: "strict-java", what: "Java: threads, java.nio, streams", needs: "java", want: "8 499999500000 true refused\n", under: onlyStrict, direct: true,
+		script: `java -Xmx96m Compute.java`, slow: true,
+	},
+	{
+		name: "strict-node", what: "Node: workers, its pool of threads, files", needs: "node", want: "7 16 worker EPERM\n", under: onlyStrict, direct: true,
+		script: `node compute.js`, slow: true,
+	},
 }
 
 // computed is what compute.c prints.
