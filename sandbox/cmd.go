@@ -72,6 +72,8 @@ type Cmd struct {
 	waited   atomic.Bool
 	result   *Result
 	waitErr  error
+
+	handlerErr error // beside the result
 }
 
 // Start starts the command and returns when the program has been executed. If it cannot be, the error is an [*Error] of stage "exec" whose errno is as for
@@ -188,13 +190,13 @@ func (c *Cmd) attend(ctx context.Context) {
 	if err != nil {
 		c.waitErr = err
 	} else {
-		c.result = c.judge(exit)
+		c.result, c.handlerErr = c.judge(exit), exit.handlerErr
 	}
 	close(c.done)
 }
 
 // Wait waits until the command has ended, nothing of it is left and its output has been copied. The error is about the
-// sandbox or about copying, not about how the program ended: see the result's Verdict, or Result.Err. Start must have succeeded.
+// sandbox, about copying or about a handler of [WithSeccomp], not about how the program ended: see the result's Verdict, or Result.Err. Start must have succeeded.
 func (c *Cmd) Wait() (*Result, error) {
 	if c.proc == nil {
 		return nil, &Error{Stage: "wait", Op: "wait", Path: c.Path, Err: errors.New("command has not been started")}
@@ -211,7 +213,7 @@ func (c *Cmd) Wait() (*Result, error) {
 	if p := c.copyErr.Load(); p != nil && c.result.Verdict == OK {
 		return c.result, *p
 	}
-	return c.result, nil
+	return c.result, c.handlerErr
 }
 
 // Run is Start and Wait.
@@ -299,10 +301,9 @@ func (c *Cmd) Stats() (Stats, error) {
 
 // judge makes the result.
 func (c *Cmd) judge(x *exitFacts) *Result {
-	e := c.proc.e
 	f := verdictFacts{
 		exited: x.exited, code: x.code, signal: x.signal,
-		wall: x.wallHit, output: c.over.Load(), denied: e.kills,
+		wall: x.wallHit, output: c.over.Load(), denied: x.denied != nil,
 		cpuUsed: x.cpu(), cpuLimit: c.limits.CPUTime,
 		oomGroup: c.limits.Memory > 0, oomKills: x.stats.Memory.OOMKills, pidsHits: x.stats.Pids.LimitHits,
 		killed: c.killed.Load() && x.killed && !x.exited,
@@ -314,6 +315,7 @@ func (c *Cmd) judge(x *exitFacts) *Result {
 	// A kill that came too late has ended nothing.
 	switch p := c.canceled.Load(); {
 	case f.killed || !x.killed || x.exited:
+	case f.denied: // that was what it was killed for
 	case p != nil:
 		f.canceled, r.cause = true, *p
 	case !f.output:
@@ -324,7 +326,9 @@ func (c *Cmd) judge(x *exitFacts) *Result {
 	} else {
 		r.Signal = x.signal
 	}
-	r.Verdict = decideVerdict(f)
+	if r.Verdict = decideVerdict(f); r.Verdict == SyscallDenied {
+		r.Denied, r.Syscall, r.Signal, r.ExitCode = x.denied, x.denied.String(), sigSys, -1
+	}
 	r.Usage = x.usage()
 	return r
 }

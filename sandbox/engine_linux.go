@@ -27,7 +27,6 @@ type engine struct {
 	walls   walls
 	lxcfs   bool   // tells of the sandbox, by the group of PID 1
 	view    string // of which machine /proc tells, for the report
-	kills   bool   // the filter ends programs for a call
 	box     uint64
 	pid     int
 	tasks   int
@@ -126,8 +125,7 @@ func (e *engine) compileFilter() error {
 	prog, err := policy.Compile()
 	if err == nil {
 		e.walls.filter, e.walls.flags = prog.Bytes(), prog.Flags()
-		e.kills = hasAction(policy, seccomp.KillProcess, seccomp.Trap)
-		return nil
+		return e.planListening(policy, prog)
 	}
 	if e.spec.mayGiveUp("WithSeccomp") {
 		e.giveUp("WithSeccomp", err)
@@ -243,7 +241,7 @@ func (e *engine) describe(p *initPlan) {
 		add("proc: %s", e.view)
 	}
 	if len(e.walls.filter) > 0 {
-		add("seccomp: filter of %d instructions", len(e.walls.filter)/8)
+		add("seccomp: filter of %d instructions%s", len(e.walls.filter)/8, map[bool]string{true: ", with a supervisor"}[e.walls.listening != nil])
 	}
 	if l := e.walls.landlock; l != nil {
 		add("%s", l.describe())
@@ -268,6 +266,8 @@ type process struct {
 	id   uint64
 	pid  int
 	exit chan *wire.Exit
+	keep bool
+	sup  *supervision
 }
 
 // launchGrace is how much longer than a command's deadline its launch may take.
@@ -275,7 +275,7 @@ const launchGrace = time.Second
 
 // start runs a command; files are its descriptors 0, 1, 2, …, and stay the caller's. It returns when the program has been
 // executed, could not be, or ctx is done, in which case the command is killed.
-func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (*process, error) {
+func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (_ *process, err error) {
 	fds := make([]int, len(files))
 	for i, f := range files {
 		fds[i] = int(f.Fd())
@@ -301,7 +301,18 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (*
 		Limits: e.leafLimits(c.limits), CPU: c.limits.CPUTime, Wall: c.limits.WallTime, Keep: c.keep,
 	}
 	exit := make(chan *wire.Exit, 1)
-	id, reply, err := e.z.begin(request{kind: wire.Start, body: req, plan: p.Plan, files: fds, exit: exit})
+	r := request{kind: wire.Start, plan: p.Plan, files: fds, exit: exit}
+	sup := e.supervise()
+	if sup != nil {
+		req.Listen, r.listen = p.listen, sup.listen
+		defer func() {
+			if err != nil {
+				_, _ = sup.finish(false)
+			}
+		}()
+	}
+	r.body = req
+	id, reply, err := e.z.begin(r)
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +325,7 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (*
 		e.z.forget(id)
 		return nil, execError(p, c, a, err)
 	}
-	return &process{e: e, id: id, pid: a.PID, exit: exit}, nil
+	return &process{e: e, id: id, pid: a.PID, exit: exit, keep: c.keep, sup: sup}, nil
 }
 
 // awaitStart waits for the exec. A launch that neither succeeds nor dies when the context is done is left to the zygote.
@@ -353,6 +364,7 @@ func execError(p *commandPlan, c *commandSpec, a *wire.Answer, err error) error 
 // wait returns how the command ended.
 func (p *process) wait() (*exitFacts, error) {
 	x, ok := <-p.exit
+	denied, herr := p.sup.finish(ok && (p.keep || !p.e.grouped))
 	if !ok {
 		return nil, &Error{Stage: "wait", Op: "receive", Err: p.e.z.why}
 	}
@@ -360,6 +372,7 @@ func (p *process) wait() (*exitFacts, error) {
 	f := &exitFacts{
 		exited: ws.Exited(), code: ws.ExitStatus(), wall: x.Wall, user: x.User, system: x.System, maxRSS: x.MaxRSS,
 		counted: x.HasStats, stats: x.Stats, peakAnon: x.PeakAnon, peakFile: x.PeakFile, cpuHit: x.CPUHit, wallHit: x.WallHit, killed: x.Killed,
+		denied: denied, handlerErr: herr,
 	}
 	switch {
 	case x.Lost:
@@ -409,6 +422,7 @@ func (e *engine) freeze(frozen bool) error {
 // close ends everything inside and gives it back.
 func (e *engine) close() error {
 	defer e.held.release()
+	defer e.walls.listening.close()
 	e.z.unwatch(e.box)
 	_, _, err := e.z.call(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
 	if errors.Is(err, ErrClosed) {

@@ -16,7 +16,6 @@ type engine struct {
 	pid     int
 	grouped bool
 	counted bool
-	kills   bool
 	ended   chan struct{}
 	report  Report
 }

@@ -3,6 +3,8 @@ package sandbox
 import (
 	"syscall"
 	"time"
+
+	"github.com/belljar-go/belljar/seccomp"
 )
 
 // exitFacts is how a command ended, as the zygote saw it.
@@ -20,6 +22,9 @@ type exitFacts struct {
 	cpuHit             bool
 	wallHit            bool
 	killed             bool // by request of this process
+
+	denied     *seccomp.Call // what the filter kills for, if there was such a call
+	handlerErr error         // what went wrong in answering for the filter
 }
 
 // cpu is the CPU time of the whole command, where only one process' is known, of that.

@@ -347,7 +347,7 @@ func TestOptionMistakes(t *testing.T) {
 		{[]Option{WithCapabilities("NET_RAW", "ROOT")}, "WithCapabilities", "ROOT"},
 		{[]Option{WithCapabilities("")}, "WithCapabilities", "is no capability"},
 		{[]Option{WithSeccomp(seccomp.Policy{})}, "WithSeccomp", ""},
-		{[]Option{WithSeccomp(seccomp.Default().WithDenied(seccomp.Ask))}, "WithSeccomp", "supervisor"},
+		{[]Option{WithSeccomp(seccomp.Default().WithDenied(seccomp.Ask))}, "WithSeccomp", "a handler for every call"},
 
 		// Namespaces.
 		{[]Option{WithHost()}, "WithHost", "names no namespace"},

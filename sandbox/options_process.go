@@ -155,24 +155,35 @@ func dirFault(path string) string {
 	return ""
 }
 
-// WithSeccomp sets the system call filter. Without it it is seccomp.Default. A policy with
-// the action seccomp.Ask is an error of New: nobody would answer.
-func WithSeccomp(policy seccomp.Policy) Option {
-	policy = policy.Clone()
-	o := option{label: "WithSeccomp", key: "WithSeccomp", value: policy, soft: true}
+// WithSeccomp sets the system call filter. Without it it is seccomp.Default. Handlers, made by [seccomp.Notify], answer for the calls that the policy
+// asks about (seccomp.Ask), and for those they name: see [seccomp.Policy.Handled]. A policy that asks about a call for which there is no handler is an
+// error. Handlers run in the host program, while the calling thread waits; what goes wrong in them is an error of Cmd.Wait. The execve that
+// starts a command is under the filter too: Start waits for the answer.
+//
+// Under a policy that kills (seccomp.KillProcess) a denied call ends the whole command, with the verdict SyscallDenied and the call in
+// Result.Syscall.
+func WithSeccomp(policy seccomp.Policy, handlers ...seccomp.Handler) Option {
+	policy, handlers = policy.Clone(), slices.Clone(handlers)
+	o := option{label: "WithSeccomp", key: "WithSeccomp", value: filterValue{policy, handlers}, soft: true}
 	o.set = func(s *spec, _ bool) error {
-		if err := policy.Validate(); err != nil {
+		p, err := policy.Handled(handlers...)
+		if err == nil {
+			err = p.Validate()
+		}
+		if err != nil {
 			return mistaken(o.label, "policy", err)
 		}
-		if hasAction(policy, seccomp.Ask) {
-			// Without a listener the kernel answers such a call with ENOSYS: a rule that does something else than it says.
-			return invalid(o.label, "notify", "asks a supervisor, which a sandbox does not have: use Errno or KillProcess")
-		}
-		p := policy.Clone()
-		s.policy = &p
+		p = p.Clone()
+		s.policy, s.handlers = &p, handlers
 		return nil
 	}
 	return o
+}
+
+// filterValue is what is compared where the option is given twice. Functions equal nothing.
+type filterValue struct {
+	policy   seccomp.Policy
+	handlers []seccomp.Handler
 }
 
 // hasAction tells whether a policy decides on any of the actions.

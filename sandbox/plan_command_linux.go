@@ -9,6 +9,7 @@ import (
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
 	"github.com/belljar-go/belljar/seccomp"
 	"golang.org/x/sys/unix"
 )
@@ -28,10 +29,11 @@ type commandSpec struct {
 
 // walls are what holds every command of a sandbox beside its namespaces and limits.
 type walls struct {
-	filter   []byte
-	flags    seccomp.Flags // with which the filter is loaded
-	landlock *landlock
-	cpus     []int // that commands are bound to; nil: any
+	filter    []byte
+	flags     seccomp.Flags // with which the filter is loaded
+	listening *listening    // somebody answers for the filter
+	landlock  *landlock
+	cpus      []int // that commands are bound to; nil: any
 }
 
 // commandPlan is the compiled start of a command.
@@ -39,6 +41,7 @@ type commandPlan struct {
 	*plan.Plan
 	mode     launch.Mode
 	attempts []string // paths tried, from step Exec on
+	listen   *wire.Listen
 }
 
 // compileCommand makes the plan of a command. Its inputs are PID 1's descriptor, one tasks file for each v1 hierarchy,
@@ -75,10 +78,16 @@ func compileCommand(s *spec, ids idPlan, lastCap, tasks int, w *walls, c *comman
 		a.Call(unix.SYS_UNSHARE, "unshare", "cgroup namespace", names(unix.CLONE_NEWCGROUP, cloneNames))
 	}
 	a.Stage("files")
-	a.keepOnly(files, len(files))
+	kept := files
+	if w.listening != nil {
+		sock := a.Reg("socket")
+		p.listen = &wire.Listen{Socket: int32(sock), Listener: int32(a.Reg("listener"))}
+		kept = append(slices.Clone(files), sock)
+	}
+	a.keepOnly(kept, len(files))
 	rules := plan.None
 	if w.landlock != nil {
-		rules = a.ruleset(w.landlock, len(files), c.reopen)
+		rules = a.ruleset(w.landlock, len(kept), c.reopen)
 	}
 	a.session(c.tty)
 	a.bindCPUs(w.cpus)
@@ -143,11 +152,10 @@ func (a assembler) exec(p *commandPlan, w *walls, c *commandSpec) {
 	a.Stage("exec")
 	a.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "process", plan.Flag(unix.SIG_SETMASK, "SIG_SETMASK"), a.Words("[]", 0), plan.Null, plan.Int(8))
 	if len(w.filter) > 0 {
-		flags := plan.Zero
-		if f := w.flags &^ seccomp.FlagTSync; f != 0 { // there is one thread
-			flags = plan.Flag(uint64(f), f.String())
+		step := a.Call(unix.SYS_SECCOMP, "seccomp", "filter", plan.Flag(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), w.filterFlags(), a.Filter(w.filter))
+		if w.listening != nil {
+			step.To(plan.Reg(p.listen.Listener))
 		}
-		a.Call(unix.SYS_SECCOMP, "seccomp", "filter", plan.Flag(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), flags, a.Filter(w.filter))
 	}
 	p.attempts = execPaths(c.path, c.env)
 	argv, envp := a.Strings(c.args), a.Strings(c.env)

@@ -3,6 +3,8 @@ package sandbox
 import (
 	"strconv"
 	"syscall"
+
+	"github.com/belljar-go/belljar/seccomp"
 )
 
 // Result is how a command ended and what it used. It is complete: nothing of the command
@@ -12,11 +14,14 @@ type Result struct {
 	Verdict Verdict
 	// ExitCode is the program's exit status, or -1 if a signal ended it.
 	ExitCode int
-	// Signal is the signal that ended the program, or 0 if it exited.
+	// Signal is the signal that ended the program, or 0 if it exited. It is SIGSYS where the filter did, as the kernel has it, although
+	// the command is ended by SIGKILL.
 	Signal syscall.Signal
-	// Syscall is the name of the system call for which the filter ended the program, if
-	// the verdict is SyscallDenied and the name is known.
+	// Syscall is the system call for which the command was ended, with its arguments, if the verdict is SyscallDenied:
+	// "ptrace(request=16, pid=1, addr=NULL, data=NULL)". Pointers are printed as numbers.
 	Syscall string
+	// Denied is the same as a value, or nil.
+	Denied *seccomp.Call
 	// Usage is what the program and all it started have used.
 	Usage Usage
 	// Truncated reports that standard output or standard error was cut at the limit.
@@ -42,7 +47,7 @@ type ExitError struct {
 }
 
 // Error returns the verdict and what belongs to it: "exit status 2", "signal 11
-// (segmentation fault)", "memory exceeded", "system call denied: mount".
+// (segmentation fault)", "memory exceeded", "system call denied: mount(…)".
 func (e *ExitError) Error() string {
 	switch e.Verdict {
 	case NonZeroExit:

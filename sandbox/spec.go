@@ -54,6 +54,7 @@ type spec struct {
 	env      []string  // ascending by name
 	dir      string    // working directory; "" leaves it to the engine
 	policy   *seccomp.Policy
+	handlers []seccomp.Handler // never changed
 	landlock landlockMode
 
 	explicit   map[string]bool // options that were given, by name
@@ -131,6 +132,7 @@ func (s *spec) clone() *spec {
 		p := s.policy.Clone()
 		c.policy = &p
 	}
+	c.handlers = slices.Clone(s.handlers)
 	c.uidMap, c.gidMap = slices.Clone(s.uidMap), slices.Clone(s.gidMap)
 	c.limits.IO, c.limits.Hugepages = slices.Clone(s.limits.IO), slices.Clone(s.limits.Hugepages)
 	c.rlimits, c.groups, c.caps = slices.Clone(s.rlimits), slices.Clone(s.groups), slices.Clone(s.caps)

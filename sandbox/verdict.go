@@ -36,7 +36,8 @@ const (
 	PidsExceeded
 	// DiskExceeded: the command filled what it may write to.
 	DiskExceeded
-	// SyscallDenied: the filter ended the program for a system call.
+	// SyscallDenied: a process of the command made a system call that the filter kills for, which ended all of the command. A
+	// SIGSYS of other origin, be it the program's own or that of a trap, is Signaled.
 	SyscallDenied
 	// Canceled: the context was done before the command was.
 	Canceled
@@ -93,7 +94,7 @@ type verdictFacts struct {
 	killed   bool // the caller's Kill, Restart or Close ended it
 	wall     bool // killed at its deadline
 	output   bool // it wrote more than its limit
-	denied   bool // a SIGSYS, if that is the signal, came from the filter
+	denied   bool // the supervisor ended it for a call that the filter kills for
 	disk     bool // what it may write to was full
 
 	oomGroup bool // running out of memory ends the whole command
@@ -105,7 +106,8 @@ type verdictFacts struct {
 // decideVerdict judges a command. It is the only place that does.
 //
 // The order is that of certainty about what ended the program first. The caller's own act
-// comes before all, then the filter, which ends a program on the spot. Output and CPU time
+// comes before all, then the filter, which ends the command at its first denied call, whichever process made it and however the program ended at that
+// moment. Output and CPU time
 // are counts that went past a limit and so hold whatever happened next; the deadline is a
 // clock, and comes after them: a spinning program whose monitor was starved until the
 // deadline has exceeded its CPU time. With a memory limit the first OOM kill ends the whole
@@ -119,7 +121,7 @@ func decideVerdict(f verdictFacts) Verdict {
 		return Killed
 	case f.canceled:
 		return Canceled
-	case f.denied && !f.exited && f.signal == sigSys:
+	case f.denied:
 		return SyscallDenied
 	case f.output:
 		return OutputExceeded

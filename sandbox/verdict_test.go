@@ -100,9 +100,9 @@ func TestDecideVerdict(t *testing.T) {
 		{"flood until the deadline", died(kill).and(output, wall, spun), OutputExceeded},
 
 		// The filter.
-		{"denied", died(sigSys).and(denied), SyscallDenied},
-		{"denied in a child, which the program passed on", exit(159).and(denied), NonZeroExit},
-		{"denied in a child, survived", exit(0).and(denied), OK},
+		{"denied", died(kill).and(denied), SyscallDenied},
+		{"denied in a child, which the program passed on", exit(159).and(denied), SyscallDenied},
+		{"denied in a child as the program ended", exit(0).and(denied), SyscallDenied},
 		{"denied after a flood", died(sigSys).and(denied, output), SyscallDenied},
 
 		// The caller.
@@ -140,10 +140,10 @@ func TestDecideVerdictNeedsEvidence(t *testing.T) {
 			f.exited, f.code, f.signal = end.exited, end.code, end.signal
 			v := decideVerdict(f)
 			evidence := map[Verdict]bool{
-				OK:          f.exited && f.code == 0 && !f.canceled && !f.killed && !f.wall && !f.output && f.cpuUsed == 0,
+				OK:          f.exited && f.code == 0 && !f.denied && !f.canceled && !f.killed && !f.wall && !f.output && f.cpuUsed == 0,
 				NonZeroExit: f.exited && f.code != 0, Signaled: !f.exited, CPUTimeExceeded: f.cpuUsed > f.cpuLimit, WallTimeExceeded: f.wall,
 				MemoryExceeded: f.oomKills > 0, OutputExceeded: f.output, PidsExceeded: f.pidsHits > 0, DiskExceeded: f.disk,
-				SyscallDenied: f.denied && f.signal == sigSys, Canceled: f.canceled, Killed: f.killed,
+				SyscallDenied: f.denied, Canceled: f.canceled, Killed: f.killed,
 			}
 			require.True(t, evidence[v], "%s of %+v", v, f)
 		}

@@ -31,6 +31,7 @@ type zygoteClient struct {
 	waiting map[uint64]chan *wire.Message // replies
 	exits   map[uint64]chan *wire.Exit
 	told    map[uint64]func([]wire.Event) // who watches events; must not block
+	listens map[uint64]func(uint64, int)  // who answers for a command's filter; must not block
 	ends    map[uint64]chan struct{}      // closed when a sandbox's PID 1 is gone
 	early   map[uint64]bool               // sandboxes that ended before anybody watched them
 	gone    bool
@@ -124,7 +125,7 @@ func startZygote() (_ *zygoteClient, err error) {
 	c := &zygoteClient{
 		facts: gatherFacts(),
 		conn:  conn, pid: proc.PID, stderr: stderr, dead: make(chan struct{}),
-		waiting: map[uint64]chan *wire.Message{}, exits: map[uint64]chan *wire.Exit{}, told: map[uint64]func([]wire.Event){}, ends: map[uint64]chan struct{}{}, early: map[uint64]bool{},
+		waiting: map[uint64]chan *wire.Message{}, exits: map[uint64]chan *wire.Exit{}, told: map[uint64]func([]wire.Event){}, listens: map[uint64]func(uint64, int){}, ends: map[uint64]chan struct{}{}, early: map[uint64]bool{},
 	}
 	hello, err := conn.Receive()
 	if err != nil || hello.Kind != wire.Ready {
@@ -217,8 +218,15 @@ func (c *zygoteClient) deliver(m *wire.Message) {
 		var e wire.Exit
 		if ch, ok := c.exits[m.ID]; ok && m.Decode(&e) == nil {
 			delete(c.exits, m.ID)
+			delete(c.listens, m.ID)
 			ch <- &e
 		}
+	case wire.Listening:
+		if f, ok := c.listens[m.ID]; ok && len(m.Files) == 1 {
+			f(m.ID, m.Files[0])
+			return
+		}
+		m.CloseFiles()
 	case wire.Happened:
 		var h wire.Happening
 		if told, ok := c.told[m.ID]; ok && m.Decode(&h) == nil {
@@ -310,6 +318,8 @@ type request struct {
 	files []int
 	exit  chan *wire.Exit    // where a Start's end is to be told
 	told  func([]wire.Event) // who is told what a Watch sees
+
+	listen func(id uint64, fd int) // who gets the listener of a Start's filter
 }
 
 // tamper, if set, sees every request before it is sent, and the zygote's own plan. Tests make steps fail with it.
@@ -334,6 +344,9 @@ func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
 	if r.told != nil {
 		c.told[id] = r.told
 	}
+	if r.listen != nil {
+		c.listens[id] = r.listen
+	}
 	c.mu.Unlock()
 	var raw []byte
 	if r.plan != nil {
@@ -356,6 +369,7 @@ func (c *zygoteClient) forget(id uint64) {
 	delete(c.waiting, id)
 	delete(c.exits, id)
 	delete(c.told, id)
+	delete(c.listens, id)
 }
 
 // call sends a request and waits for its answer. The caller owns the descriptors that come with it.

@@ -13,7 +13,7 @@ import (
 
 // bodies are all structs that travel.
 var bodies = []any{
-	Hello{}, CreateRequest{}, StartRequest{}, DoRequest{}, BoxRequest{}, SignalRequest{}, FreezeRequest{}, WatchRequest{}, Happening{}, Answer{}, Exit{}, Ended{},
+	Hello{}, CreateRequest{}, StartRequest{}, DoRequest{}, BoxRequest{}, SignalRequest{}, FreezeRequest{}, WatchRequest{}, MemoryRequest{}, Happening{}, Answer{}, Exit{}, Ended{},
 }
 
 // fill puts something else than zero into every field, so that one which is not sent is missed.

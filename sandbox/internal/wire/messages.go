@@ -12,20 +12,22 @@ type Kind uint8
 
 // Requests of the host program, then what the zygote says.
 const (
-	Create   Kind = iota + 1 // CreateRequest + plan; answered when PID 1 stands
-	Start                    // StartRequest + plan; answered when the program is executed
-	Do                       // DoRequest + plan without execve; its outputs come back as descriptors
-	Signal                   // SignalRequest
-	Freeze                   // FreezeRequest
-	Stats                    // BoxRequest or CommandRequest
-	CloseBox                 // BoxRequest: ends everything and gives it back
-	Reply                    // Answer
-	Exited                   // Exit, with the number of its Start
-	BoxEnded                 // Ended: PID 1 is gone without having been asked to
-	Watch                    // WatchRequest: from now on there are Happenings, with the number of this request
-	Unwatch                  // WatchRequest
-	Happened                 // Happening
-	Ready                    // Hello: the zygote's first word
+	Create    Kind = iota + 1 // CreateRequest + plan; answered when PID 1 stands
+	Start                     // StartRequest + plan; answered when the program is executed
+	Do                        // DoRequest + plan without execve; its outputs come back as descriptors
+	Signal                    // SignalRequest
+	Freeze                    // FreezeRequest
+	Stats                     // BoxRequest or CommandRequest
+	CloseBox                  // BoxRequest: ends everything and gives it back
+	Reply                     // Answer
+	Exited                    // Exit, with the number of its Start
+	BoxEnded                  // Ended: PID 1 is gone without having been asked to
+	Watch                     // WatchRequest: from now on there are Happenings, with the number of this request
+	Unwatch                   // WatchRequest
+	Happened                  // Happening
+	Listening                 // the listener of a command's filter, with the number of its Start and the one descriptor
+	Memory                    // MemoryRequest: what a thread of a command has in memory, to be read through a descriptor
+	Ready                     // Hello: the zygote's first word
 )
 
 // Hello tells the host program about the zygote.
@@ -93,6 +95,16 @@ type StartRequest struct {
 	CPU    time.Duration // 0: none
 	Wall   time.Duration // 0: none
 	Keep   bool          // its leftovers may stay
+	Listen *Listen       // its filter has a listener
+}
+
+// Listen names registers of a command's plan, see launch.Listen.
+type Listen struct{ Socket, Listener int32 }
+
+// MemoryRequest is about a thread of a command, by its ID on the host.
+type MemoryRequest struct {
+	Command uint64
+	TID     int
 }
 
 // BoxRequest is about a sandbox.

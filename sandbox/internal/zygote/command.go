@@ -19,6 +19,7 @@ import (
 // command is a program that runs in a sandbox.
 type command struct {
 	id      uint64
+	conn    *wire.Conn
 	box     *box
 	req     wire.StartRequest
 	leaf    *cgroup.Leaf
@@ -31,10 +32,12 @@ type command struct {
 
 	launch launch.Handle
 	over   bool // its program has ended, or never ran; guarded by box.mu
+
+	executed bool // guarded by box.mu
 }
 
 func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
-	c := &command{id: m.ID, stop: make(chan struct{}), settled: make(chan struct{})}
+	c := &command{id: m.ID, conn: z.conn, stop: make(chan struct{}), settled: make(chan struct{})}
 	if err := m.Decode(&c.req); err != nil {
 		return nil, err
 	}
@@ -52,6 +55,7 @@ func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
 	defer func() {
 		c.box.starting.Done()
 		if err != nil {
+			close(c.settled)
 			c.discard()
 			if c.box.group == nil {
 				c.box.sweepProcesses(c, &wire.Exit{}) // of a command that has ended meanwhile
@@ -68,6 +72,9 @@ func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
 	if err != nil {
 		return nil, err
 	}
+	c.box.mu.Lock()
+	c.executed = true
+	c.box.mu.Unlock()
 	c.box.named(c.leaf, proc.PID)
 	if c.proc, err = newProcess(proc.PID, proc.PIDFD); err != nil {
 		_ = unix.Kill(proc.PID, unix.SIGKILL)
@@ -94,6 +101,7 @@ func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 		r.Files = append(r.Files, c.leaf.TasksFDs()...)
 	}
 	r.Files = append(r.Files, files...)
+	r.Listen = c.listen()
 	c.started = time.Now()
 	proc, err := launch.Launch(r)
 	// A file that has just been written is busy as long as another launch under way has a copy of the writer's descriptor, which it closes

@@ -148,6 +148,8 @@ func (z *zygote) dispatch(m *wire.Message) (*wire.Answer, []int, error) {
 		return a, nil, err
 	case wire.Unwatch:
 		return nil, nil, z.unwatchEvents(m)
+	case wire.Memory:
+		return z.memory(m)
 	case wire.CloseBox:
 		return nil, nil, z.closeBox(m)
 	default:

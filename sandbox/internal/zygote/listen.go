@@ -1,0 +1,101 @@
+//go:build linux
+
+package zygote
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// listen has the listener of the command's filter sent to the host program, which answers for it, before the program is executed. The zygote
+// keeps no copy: when the host program ends, the kernel answers what is asked with ENOSYS.
+func (c *command) listen() *launch.Listen {
+	regs := c.req.Listen
+	if regs == nil {
+		return nil
+	}
+	l := &launch.Listen{Socket: plan.Reg(regs.Socket), Listener: plan.Reg(regs.Listener)}
+	if !c.box.ownPIDs {
+		l.Hold = c.settled // its program has a parent-death signal
+	}
+	l.Got = func(fd int) error {
+		defer unix.Close(fd)
+		return c.conn.Send(wire.Listening, c.id, nil, nil, []int{fd})
+	}
+	return l
+}
+
+// memory opens what a thread of a command has in memory. The zygote does it, since the host program may have given up its privileges. Whose
+// thread it is can only be told by who asks: the listener says whether the call for which it is read still waits, and then so does the thread.
+func (z *zygote) memory(m *wire.Message) (*wire.Answer, []int, error) {
+	var req wire.MemoryRequest
+	if err := m.Decode(&req); err != nil {
+		return nil, nil, err
+	}
+	c, err := z.find(req.Command)
+	if err != nil {
+		return nil, nil, err
+	}
+	fd, err := c.box.memoryOf(req.TID)
+	if errors.Is(err, os.ErrPermission) && c.isLaunching() {
+		// Until its exec the new process has this one's memory, which an ordinary user may not look at through another process.
+		fd, err = unix.Open("/proc/self/mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return nil, nil, &stageError{"notify", "open", fmt.Sprintf("memory of thread %d", req.TID), err}
+	}
+	return nil, []int{fd}, nil
+}
+
+// isLaunching tells whether the program has not been executed yet.
+func (c *command) isLaunching() bool {
+	c.box.mu.Lock()
+	defer c.box.mu.Unlock()
+	return !c.executed
+}
+
+// memoryOf opens the memory of a thread in the sandbox. As root it refuses threads that are not in its namespaces: the host program may have
+// fewer rights by now than this process.
+func (b *box) memoryOf(tid int) (int, error) {
+	dir, err := unix.Open(fmt.Sprintf("/proc/%d", tid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(dir)
+	own, theirs := make([]byte, 64), make([]byte, 64)
+	for _, kind := range b.kinds() {
+		n, err := unix.Readlink(fmt.Sprintf("/proc/%d/ns/%s", b.init.pid, kind), own)
+		if errors.Is(err, os.ErrPermission) {
+			break // PID 1 may not be looked at by an ordinary user, who has no rights to lend
+		}
+		if err != nil {
+			return -1, err
+		}
+		k, err := unix.Readlinkat(dir, "ns/"+kind, theirs)
+		if err != nil {
+			return -1, err
+		}
+		if string(own[:n]) != string(theirs[:k]) {
+			return -1, unix.ESRCH
+		}
+	}
+	return unix.Openat(dir, "mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+// kinds are the namespaces by which processes of the sandbox are known.
+func (b *box) kinds() []string {
+	var kinds []string
+	if b.ownPIDs {
+		kinds = append(kinds, "pid")
+	}
+	if b.userNS {
+		kinds = append(kinds, "user")
+	}
+	return kinds
+}
