@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
 
 	"github.com/belljar-go/belljar/seccomp"
 	"github.com/stretchr/testify/assert"
@@ -197,5 +196,3 @@ func forgeSIGSYS() {
 	fmt.Println("sent:", e)
 	_ = unix.Kill(unix.Getpid(), unix.SIGSYS)
 }
-
-func ptr(words []uint64) uintptr { return uintptr(unsafe.Pointer(&words[0])) }

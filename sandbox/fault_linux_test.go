@@ -257,9 +257,13 @@ func TestFaultCommand(t *testing.T) {
 		"default": nil,
 		"time":    {WithTime(1e9)},
 		"caps":    {WithCapabilities("CAP_CHOWN"), WithCredential(0, 0)},
+		"kill":    {killing()},
 	}
 	for name, opts := range cases {
 		t.Run(name, func(t *testing.T) {
+			if name == "kill" {
+				answered(t)
+			}
 			sb := newBox(t, opts...)
 			do := func() error { _, err := sb.Run(inTime(t), "/bin/true"); return err }
 			p := planOf(t, wire.Start, func() { require.NoError(t, do()) })

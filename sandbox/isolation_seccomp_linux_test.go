@@ -6,6 +6,8 @@ import (
 
 	"github.com/belljar-go/belljar/seccomp"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // Package seccomp proves the filter against every number; here it is proved to be on, in every command. The control is the same job, with all

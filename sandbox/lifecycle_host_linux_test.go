@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
+	"github.com/belljar-go/belljar/seccomp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -58,6 +59,20 @@ var hosts = map[string]func(args []string){
 		check(err)
 		check(sb.Close())
 		say("ready")
+	},
+	"asked": func([]string) {
+		check(Prepare())
+		sayZygote()
+		asked := make(chan struct{})
+		sb, err := New(WithSeccomp(seccomp.Default(), seccomp.Notify("mkdir", func(seccomp.Call) seccomp.Answer {
+			close(asked)
+			select {}
+		})))
+		check(err)
+		check(sb.Command("/bin/sh", "-c", "perl -e 'mkdir q(/tmp/a)'; sleep 1000").Start(background))
+		<-asked
+		say("ready")
+		sleep()
 	},
 	"say":          func([]string) { say("main ran") },
 	"unprivileged": func([]string) { unprivileged() },
@@ -149,12 +164,12 @@ func TestHostKilled(t *testing.T) {
 	if testing.Short() {
 		many = many[:2]
 	}
-	for _, m := range []moment{{"plain", few}, {"prepared", few}, {"new", many}, {"commands 1", few}, {"commands 10", few}} {
+	for _, m := range []moment{{"plain", few}, {"prepared", few}, {"new", many}, {"commands 1", few}, {"commands 10", few}, {"asked", few}} {
 		for _, d := range m.delays {
 			t.Run(fmt.Sprintf("%s after %v", m.part, d), func(t *testing.T) {
 				before := leaktest.Take()
 				h := startHost(t, m.part)
-				if strings.HasPrefix(m.part, "commands") {
+				if strings.HasPrefix(m.part, "commands") || m.part == "asked" {
 					assert.NotEmpty(t, leaktest.Descendants(h.zygote), "the control: while it lives there is something")
 				}
 				time.Sleep(d)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/seccomp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -238,6 +239,7 @@ func TestGoldenCommands(t *testing.T) {
 		"command-landlock-2":      {olderLandlock(), nil, 0, with(func(c *commandSpec) { c.reopen = []uint64{onFile, 0, landFile} })},
 		"command-landlock-scoped": {rootFacts(), []Option{WithHost(namespace.PID), WithBind("/srv/out", "/out", 0), WithBind("/srv/in", "/in", rootfs.BindReadOnly), WithBind("/srv/log.txt", "/log.txt", 0), WithTmpfs("/out/tmp", "1m")}, 0, program},
 		"command-cpus":            {rootFacts(), []Option{WithProc(ViewFiles), WithCPUs(1.5)}, 0, program},
+		"command-listener":        {rootFacts(), []Option{WithSeccomp(seccomp.Default().WithDenied(seccomp.KillProcess))}, 0, program},
 		"command-time":            {rootFacts(), []Option{WithTime(time.Hour)}, 0, program},
 		"command-host":            {rootFacts(), []Option{WithHost(namespace.PID, namespace.Mount, namespace.User, namespace.Net), WithCredential(65534, 65534)}, 0, program},
 	}
@@ -249,6 +251,9 @@ func TestGoldenCommands(t *testing.T) {
 			l, _, err := planLandlock(s, c.facts, ops, handSources(s, c.facts, ops))
 			require.NoError(t, err)
 			w := &walls{filter: filter, landlock: l}
+			if s.policy != nil {
+				w.listening = &listening{flags: newListener | seccomp.FlagWaitKillableRecv}
+			}
 			if s.view != ViewHost {
 				w.cpus = []int{0, 65}
 			}

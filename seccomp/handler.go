@@ -139,7 +139,7 @@ func (p Policy) Handled(handlers ...Handler) (Policy, error) {
 	}
 	for i, r := range p.Rules {
 		for _, name := range r.Names {
-			if r.Action == Ask && !seen[name] {
+			if r.Action == Ask && r.on(NativeArch()) && !seen[name] {
 				return Policy{}, &PolicyError{Rule: i, Call: name, Reason: "it asks, and no handler answers", Err: ErrInvalid}
 			}
 		}
@@ -158,7 +158,7 @@ func handlerError(name, why string, err error) error {
 func (p Policy) asks(name string) bool {
 	for _, r := range p.Rules {
 		switch {
-		case !slices.Contains(r.Names, name):
+		case !r.on(NativeArch()) || !slices.Contains(r.Names, name):
 		case r.Action == Ask:
 			return true
 		case len(r.Args) == 0:

@@ -87,11 +87,11 @@ func (v *service) answer(c Call, id uint64) {
 	c.pending = &pending{ctx: ctx, valid: func() bool { return v.valid(id) }, memory: mem.memory}
 	if h.within == 0 {
 		defer func() { <-v.free }()
-		v.reply(c, id, v.ask(h, c))
+		v.ask(h, c, func(a Answer) { v.reply(c, id, a) })
 		return
 	}
 	answers := make(chan Answer, 1)
-	v.handlers.Go(func() { answers <- v.ask(h, c) })
+	v.handlers.Go(func() { v.ask(h, c, func(a Answer) { answers <- a }) })
 	select {
 	case a := <-answers:
 		<-v.free
@@ -118,8 +118,8 @@ func (c Call) alone() Call {
 	return c
 }
 
-// ask calls the handler. One that does not return, by a panic or runtime.Goexit, has refused.
-func (s *Supervisor) ask(h Handler, c Call) (a Answer) {
+// ask calls the handler and passes its answer on. One that does not return, by a panic or runtime.Goexit, has refused.
+func (s *Supervisor) ask(h Handler, c Call, answer func(Answer)) {
 	returned := false
 	defer func() {
 		if returned {
@@ -130,11 +130,11 @@ func (s *Supervisor) ask(h Handler, c Call) (a Answer) {
 			why = "runtime.Goexit"
 		}
 		s.failed(&HandlerError{Call: c.alone(), Panic: why, Stack: debug.Stack()})
-		a = Answer{}
+		answer(Answer{})
 	}()
-	a = h.answer(c)
+	a := h.answer(c)
 	returned = true
-	return a
+	answer(a)
 }
 
 func (v *service) reply(c Call, id uint64, a Answer) {
