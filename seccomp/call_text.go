@@ -115,14 +115,31 @@ func bitText(v uint64, names []bitName, sep string) string {
 
 // The values of asm-generic/fcntl.h, the same on amd64; arm64 has four others, which print as numbers there.
 var openBits = []bitName{
-	{0x40, "O_CREAT"}, {0x80, "O_EXCL"}, {0x100, "O_NOCTTY"}, {0x200, "O_TRUNC"}, {0x400, "O_APPEND"}, {0x800, "O_NONBLOCK"},
-	{0x80000, "O_CLOEXEC"}, {0x200000, "O_PATH"},
+	{0x40, "O_CREAT"},
+	{0x80, "O_EXCL"},
+	{0x100, "O_NOCTTY"},
+	{0x200, "O_TRUNC"},
+	{0x400, "O_APPEND"},
+	{0x800, "O_NONBLOCK"},
+	{0x80000, "O_CLOEXEC"},
+	{0x200000, "O_PATH"},
 }
 
 var cloneBits = []bitName{
-	{0x100, "CLONE_VM"}, {0x200, "CLONE_FS"}, {0x400, "CLONE_FILES"}, {0x800, "CLONE_SIGHAND"}, {0x4000, "CLONE_VFORK"}, {0x10000, "CLONE_THREAD"},
-	{0x20000, "CLONE_NEWNS"}, {0x2000000, "CLONE_NEWCGROUP"}, {0x4000000, "CLONE_NEWUTS"}, {0x8000000, "CLONE_NEWIPC"},
-	{0x10000000, "CLONE_NEWUSER"}, {0x20000000, "CLONE_NEWPID"}, {0x40000000, "CLONE_NEWNET"}, {0x80, "CLONE_NEWTIME"},
+	{0x100, "CLONE_VM"},
+	{0x200, "CLONE_FS"},
+	{0x400, "CLONE_FILES"},
+	{0x800, "CLONE_SIGHAND"},
+	{0x4000, "CLONE_VFORK"},
+	{0x10000, "CLONE_THREAD"},
+	{0x20000, "CLONE_NEWNS"},
+	{0x2000000, "CLONE_NEWCGROUP"},
+	{0x4000000, "CLONE_NEWUTS"},
+	{0x8000000, "CLONE_NEWIPC"},
+	{0x10000000, "CLONE_NEWUSER"},
+	{0x20000000, "CLONE_NEWPID"},
+	{0x40000000, "CLONE_NEWNET"},
+	{0x80, "CLONE_NEWTIME"},
 }
 
 var protBits = []bitName{{1, "PROT_READ"}, {2, "PROT_WRITE"}, {4, "PROT_EXEC"}}
