@@ -38,7 +38,7 @@ func TestAsideOfThreaded(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	closeExtra(cmd)
 	require.Error(t, err)
-	assert.Contains(t, string(out), "EOPNOTSUPP")
+	assert.Contains(t, string(out), "ENOTSUP")
 	assert.Equal(t, "pids", slurp(t, l.ps[0].Path+"/cgroup.subtree_control"))
 }
 
