@@ -99,6 +99,9 @@ func intoRamfs() error {
 	if err := unix.MoveMount(root, "", unix.AT_FDCWD, "/root", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return err
 	}
+	if err := os.Chmod("/", 0o755); err != nil { // as kernels unpack it, unless its archive says otherwise
+		return err
+	}
 	for _, d := range []string{"proc", "sys", "dev", "usr", "tmp"} {
 		_ = os.Mkdir("/"+d, 0o755)
 		if err := unix.Mount("/root/"+d, "/"+d, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {

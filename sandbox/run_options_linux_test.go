@@ -218,3 +218,15 @@ func TestBestEffortIsReported(t *testing.T) {
 	assert.NotEmpty(t, sb.Report().Stages)
 	assert.Contains(t, sb.Plan(), "pivot_root")
 }
+
+// A file system that cannot map ids is read as far as everybody may, and the report says so.
+func TestReportOfUnmappedFiles(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	dir := openDir(t)
+	sb := standing(t, WithBind("/proc/version", "/data/version", ReadOnly), WithBind(dir, "/data/dir", ReadOnly))
+	notes := strings.Join(sb.Report().Notes, "\n")
+	assert.Contains(t, notes, "/proc/version: its file system cannot map ids (EINVAL)")
+	assert.NotContains(t, notes, dir, "the control: this one can")
+	assert.NotEmpty(t, sh(t, sb, "cat /data/version"))
+}

@@ -80,6 +80,8 @@ type CreateRequest struct {
 	Group  *Group
 	// OwnPIDs: the sandbox has a PID namespace, so PID 1's end is everybody's end.
 	OwnPIDs bool
+	// Regs: the answer is to have the plan's registers.
+	Regs bool
 	// Work is the name of the directory that an upper layer of the host is worked on in. Then the last two descriptors of the message are no inputs
 	// of the plan: the directory above, and the layer, locked. They are kept until nothing of the sandbox is left.
 	Work string `json:",omitempty"`

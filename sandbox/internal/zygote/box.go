@@ -181,6 +181,9 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	}
 	awaitProgram(proc.PID)
 	a.PID = proc.PID
+	if req.Regs {
+		a.Regs = proc.Regs
+	}
 	b.pidfd, err = unix.FcntlInt(uintptr(proc.PIDFD), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		_ = unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0)
