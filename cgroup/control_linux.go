@@ -58,7 +58,7 @@ func (m *Manager) Kill(deadline time.Time) error {
 	k := killer{ps: m.ps}
 	k.addLift(m.ps.of(IOController), m.Limits().IO)
 	for _, l := range m.standing() {
-		k.addLift(l.ps.of(IOController), l.io)
+		k.addLift(l.ps.of(IOController), l.Limits().IO)
 	}
 	if f := m.ps.of(FreezerController); f != nil && f.Version == 1 {
 		k.frozen = f.stuckBelow

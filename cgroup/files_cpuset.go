@@ -9,7 +9,7 @@ func (p *plan) sets(i, version int, name string, l Limits) {
 		switch {
 		case s.value == AllOfThem && version == 2:
 			p.add(step{do: opWrite, at: i, rel: file, data: "\n"}) // nothing at all would not be written
-		case s.value == AllOfThem, s.value == "" && version == 1 && name != "":
+		case s.value == AllOfThem, s.value == "" && version == 1 && !p.standing:
 			p.add(step{do: opCopy, at: i, rel: file, data: above(name) + s.file})
 		case s.value != "":
 			p.add(step{do: opWrite, at: i, rel: file, data: s.text()})

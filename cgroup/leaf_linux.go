@@ -16,8 +16,8 @@ type Leaf struct {
 	name   string
 	use    []Controllers // per directory of the manager
 	ps     places
-	memory atomic.Int64 // the leaf's own limit
-	io     []IOLimit    // the leaf's own
+	limits Limits       // the leaf's own; under m.lm
+	memory atomic.Int64 // of limits
 
 	// mu is held for reading while a descriptor is used, for writing while
 	// one is opened or closed.
@@ -66,7 +66,7 @@ func (m *Manager) newLeaf(name string, l Limits) (*Leaf, error) {
 	leaf := &Leaf{m: m, name: name, use: p.use, dirFD: -1, cpu: -1, oom: -1}
 	leaf.own = append(b.group, b.tasks...)
 	leaf.memory.Store(l.Memory)
-	leaf.io = l.IO
+	leaf.limits = l
 	leaf.places(b)
 	if _, err := leaf.ps.checkSets(l); err != nil {
 		b.undo()
@@ -123,6 +123,20 @@ func (l *Leaf) places(b *builder) {
 			l.tasks = append(l.tasks, b.tasks[i])
 		}
 	}
+}
+
+// Limits are the leaf's own, as given to NewLeaf and by Update since.
+func (l *Leaf) Limits() Limits {
+	l.m.lm.Lock()
+	defer l.m.lm.Unlock()
+	return l.limits
+}
+
+func (l *Leaf) setLimits(to Limits) {
+	l.m.lm.Lock()
+	l.limits = to
+	l.m.lm.Unlock()
+	l.memory.Store(to.Memory)
 }
 
 // Name is the name given to NewLeaf.
@@ -263,7 +277,7 @@ func (l *Leaf) Kill(deadline time.Time) error {
 	defer l.unlock()
 	k := killer{ps: l.ps}
 	k.addLift(l.m.ps.of(IOController), l.m.Limits().IO)
-	k.addLift(l.ps.of(IOController), l.io)
+	k.addLift(l.ps.of(IOController), l.Limits().IO)
 	if f := l.m.ps.of(FreezerController); f != nil && f.Version == 1 {
 		k.frozen = f.stuckBelow
 		k.release = f.letOut

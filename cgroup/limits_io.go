@@ -154,6 +154,10 @@ next:
 	return all
 }
 
+// IOChange is what Update must be given so that limits on devices become those of
+// to, and no others, where they were those of from.
+func IOChange(from, to []IOLimit) []IOLimit { return undoIO(to, from) }
+
 // undoIO is what must be set so that a holds again after b has been set.
 func undoIO(a, b []IOLimit) []IOLimit {
 	back := func(before, set int64) int64 {

@@ -34,6 +34,8 @@ type Manager struct {
 	// kept here.
 	localPids, localOOM bool
 
+	updating sync.Mutex // held by Update; before lm
+
 	lm     sync.Mutex
 	leaves map[string]*Leaf
 	gone   tally // of leaves deleted

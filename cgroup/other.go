@@ -78,25 +78,27 @@ func (a *Aside) Return() error { return notHere("Return") }
 func (w *Owner) Parent() Parent { return Parent{} }
 func (w *Owner) Close() error   { return notHere("Close") }
 
-func (m *Manager) Name() string                          { return "" }
-func (m *Manager) KillsWholeLeaf() bool                  { return false }
-func (m *Manager) Notes() []string                       { return nil }
-func (m *Manager) Missing() Controllers                  { return 0 }
-func (m *Manager) Limits() Limits                        { return Limits{} }
-func (m *Manager) NewLeaf(string, Limits) (*Leaf, error) { return nil, notHere("NewLeaf") }
-func (m *Manager) LeafPlan(string, Limits) ([]Op, error) { return nil, notHere("LeafPlan") }
-func (m *Manager) Stats() (Stats, error)                 { return Stats{}, notHere("Stats") }
-func (m *Manager) Procs() ([]int, error)                 { return nil, notHere("Procs") }
-func (m *Manager) Populated() (bool, error)              { return false, notHere("Populated") }
-func (m *Manager) Freeze(time.Time) error                { return notHere("Freeze") }
-func (m *Manager) Thaw(time.Time) error                  { return notHere("Thaw") }
-func (m *Manager) Frozen() (bool, error)                 { return false, notHere("Frozen") }
-func (m *Manager) Kill(time.Time) error                  { return notHere("Kill") }
-func (m *Manager) Update(Limits) error                   { return notHere("Update") }
-func (m *Manager) Describe() Description                 { return Description{} }
-func (m *Manager) Delete() error                         { return notHere("Delete") }
+func (m *Manager) Name() string                                 { return "" }
+func (m *Manager) KillsWholeLeaf() bool                         { return false }
+func (m *Manager) Notes() []string                              { return nil }
+func (m *Manager) Missing() Controllers                         { return 0 }
+func (m *Manager) Limits() Limits                               { return Limits{} }
+func (m *Manager) NewLeaf(string, Limits) (*Leaf, error)        { return nil, notHere("NewLeaf") }
+func (m *Manager) LeafPlan(string, Limits) ([]Op, error)        { return nil, notHere("LeafPlan") }
+func (m *Manager) Stats() (Stats, error)                        { return Stats{}, notHere("Stats") }
+func (m *Manager) Procs() ([]int, error)                        { return nil, notHere("Procs") }
+func (m *Manager) Populated() (bool, error)                     { return false, notHere("Populated") }
+func (m *Manager) Freeze(time.Time) error                       { return notHere("Freeze") }
+func (m *Manager) Thaw(time.Time) error                         { return notHere("Thaw") }
+func (m *Manager) Frozen() (bool, error)                        { return false, notHere("Frozen") }
+func (m *Manager) Kill(time.Time) error                         { return notHere("Kill") }
+func (m *Manager) Update(Limits) error                          { return notHere("Update") }
+func (m *Manager) UpdateWith(Limits, func(string) Limits) error { return notHere("Update") }
+func (m *Manager) Describe() Description                        { return Description{} }
+func (m *Manager) Delete() error                                { return notHere("Delete") }
 
 func (l *Leaf) Name() string                     { return "" }
+func (l *Leaf) Limits() Limits                   { return Limits{} }
 func (l *Leaf) FD() int                          { return -1 }
 func (l *Leaf) TasksFDs() []int                  { return nil }
 func (l *Leaf) Stats() (Stats, error)            { return Stats{}, notHere("Stats") }

@@ -135,6 +135,8 @@ type plan struct {
 	steps []step
 	use   []Controllers // per directory: what the new group uses there; 0: no group
 	notes []string
+	// standing: the group is there already, and has what is not written.
+	standing bool
 }
 
 func (p *plan) ops(dirs []Dir) []Op {

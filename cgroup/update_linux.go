@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,7 +15,12 @@ import (
 //
 // Memory below what is in use: the kernel reclaims first. If that is not
 // enough it kills on v2, until the limit is met; on v1 it refuses with EBUSY.
-func (m *Manager) Update(l Limits) error {
+func (m *Manager) Update(l Limits) error { return m.UpdateWith(l, nil) }
+
+// UpdateWith is Update for leaves as well, all or nothing: leaf is asked for
+// each that stands, by name, what is to change in it, which is of the kinds
+// that NewLeaf takes. Nobody may make or delete leaves meanwhile.
+func (m *Manager) UpdateWith(l Limits, leaf func(name string) Limits) error {
 	if err := l.Validate(); err != nil {
 		return err
 	}
@@ -22,9 +28,13 @@ func (m *Manager) Update(l Limits) error {
 		return err
 	}
 	defer m.unlock()
-	m.lm.Lock()
-	defer m.lm.Unlock()
+	m.updating.Lock()
+	defer m.updating.Unlock()
 	if err := available(m.dirs, l); err != nil {
+		var lack *UnsupportedError
+		if errors.As(err, &lack) {
+			lack.Remedy = "make the sandbox with such a limit, a loose one if need be"
+		}
 		return err
 	}
 	l, err := l.resolved(m.dirs)
@@ -37,37 +47,98 @@ func (m *Manager) Update(l Limits) error {
 			Remedy: "make it with a limit, a very high one if need be", Fields: []string{"IO"},
 		}
 	}
-	next := m.limits.with(l)
+	now := m.Limits()
+	next := now.with(l)
 	if err := next.Validate(); err != nil { // what each allows but not both together
 		return err
 	}
-	if err := m.change(next, l); err != nil {
-		if undo := m.apply(m.limits.backFrom(l)); undo != nil {
-			err = errors.Join(err, undo)
+	err = m.change(now, next, l)
+	if err == nil && leaf != nil {
+		err = m.updateLeaves(leaf)
+		if err != nil {
+			_ = m.ps.of(MemoryController).protect(next, now)
 		}
-		return err
 	}
+	if err != nil {
+		return errors.Join(err, m.apply("", m.dirs, now.backFrom(l).only(l)))
+	}
+	m.lm.Lock()
 	m.limits = next
+	m.lm.Unlock()
 	m.memory.Store(next.Memory)
 	return nil
 }
 
 // change writes what l has changed in next.
-func (m *Manager) change(next, l Limits) error {
-	if err := m.apply(next.only(l)); err != nil {
+func (m *Manager) change(now, next, l Limits) error {
+	if err := m.apply("", m.dirs, next.only(l)); err != nil {
 		return err
 	}
 	if _, err := m.ps.checkSets(l); err != nil {
 		return err
 	}
-	return m.ps.of(MemoryController).protect(m.limits, next)
+	return m.ps.of(MemoryController).protect(now, next)
 }
 
-func (m *Manager) apply(l Limits) error {
-	p := &plan{}
-	for i, d := range m.dirs {
-		if err := p.limits(i, d, "", l); err != nil {
+// updateLeaves changes all or none.
+func (m *Manager) updateLeaves(change func(name string) Limits) error {
+	var done []func() error
+	for _, l := range m.standing() {
+		undo, err := l.update(change(l.name))
+		if err != nil {
+			errs := []error{err}
+			for _, undo := range done {
+				errs = append(errs, undo())
+			}
+			return errors.Join(errs...)
+		}
+		done = append(done, undo)
+	}
+	return nil
+}
+
+// update changes the leaf's own limits, or nothing. One that is being removed
+// needs none.
+func (l *Leaf) update(change Limits) (undo func() error, err error) {
+	undo = func() error { return nil }
+	if len(change.Fields()) == 0 || l.lock() != nil {
+		return undo, nil
+	}
+	defer l.unlock()
+	if err := change.validateLeaf(); err != nil {
+		return undo, err
+	}
+	dirs := make([]Dir, len(l.m.dirs))
+	copy(dirs, l.m.dirs)
+	for i := range dirs {
+		dirs[i].Controllers = l.use[i]
+	}
+	if err := available(dirs, change); err != nil {
+		return undo, err
+	}
+	now := l.Limits()
+	next := now.with(change)
+	back := func() error { return l.m.apply(l.name, dirs, now.backFrom(change).only(change)) }
+	if err := l.m.apply(l.name, dirs, next.only(change)); err != nil && !gone(err) {
+		return undo, errors.Join(err, back())
+	}
+	l.setLimits(next)
+	return func() error {
+		l.setLimits(now)
+		return back()
+	}, nil
+}
+
+// apply writes limits to the group itself, or to a leaf, whose controllers are
+// those of dirs.
+func (m *Manager) apply(name string, dirs []Dir, l Limits) error {
+	p := &plan{standing: true}
+	for i, d := range dirs {
+		if err := p.limits(i, d, name, l); err != nil {
 			return err
+		}
+		if name != "" && l.OOMGroup && d.Version == 2 && d.Controllers.Has(MemoryController) {
+			p.leafMemory(i, name, leafOptions{}, true)
 		}
 	}
 	b := newBuilder(m.dirs, m.fds, m.opts.Trace)
@@ -75,7 +146,7 @@ func (m *Manager) apply(l Limits) error {
 		err := b.step(&p.steps[i])
 		// v1 keeps memory at or below memory and swap together, so which of
 		// the two goes first depends on whether they grow or shrink.
-		if errors.Is(err, unix.EINVAL) && p.steps[i].rel == "memory.limit_in_bytes" && i+1 < len(p.steps) {
+		if errors.Is(err, unix.EINVAL) && path.Base(p.steps[i].rel) == "memory.limit_in_bytes" && i+1 < len(p.steps) {
 			if err = b.step(&p.steps[i+1]); err == nil {
 				err = b.step(&p.steps[i])
 			}

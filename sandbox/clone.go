@@ -19,7 +19,7 @@ func (sb *Sandbox) Clone(opts ...Option) (*Sandbox, error) {
 	if _, err := sb.standing("clone"); err != nil {
 		return nil, err
 	}
-	s, err := sb.spec.vary(opts)
+	s, err := sb.asked().vary(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -27,12 +27,10 @@ func (sb *Sandbox) Clone(opts ...Option) (*Sandbox, error) {
 }
 
 // cloneOptions are the options that a clone may be given.
-var cloneOptions = []string{
-	"WithMemory", "WithMemoryHigh", "WithSwap", "WithCPUs", "WithCPUWeight", "WithPids",
-	"WithCPUTime", "WithWallTime", "WithOutput", "WithRlimit",
+var cloneOptions = append([]string{
 	"WithBind", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf",
 	"WithEnv", "WithDir", "WithHostname", "WithName",
-}
+}, updateOptions...)
 
 // vary returns the spec with options that take the place of those it was made from.
 func (s *spec) vary(opts []Option) (*spec, error) {

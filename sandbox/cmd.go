@@ -108,7 +108,7 @@ func (c *Cmd) start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c.limits = e.spec.commandLimits(c.Limits)
+	c.limits = e.inForce().commandLimits(c.Limits)
 	if c.limits.CPUTime > 0 && !e.counted {
 		return &Error{Stage: "cgroup", Op: "Limits.CPUTime", Path: c.limits.CPUTime.String(), Err: errNoAccounts}
 	}
@@ -143,7 +143,7 @@ func (c *Cmd) start(ctx context.Context) error {
 
 // spec fills in the defaults.
 func (c *Cmd) spec(e *engine) (*commandSpec, error) {
-	s := &commandSpec{path: c.Path, args: c.Args, env: c.Env, dir: c.Dir, tty: c.TTY != nil, limits: c.limits, keep: c.KeepLeftovers}
+	s := &commandSpec{path: c.Path, args: c.Args, env: c.Env, dir: c.Dir, tty: c.TTY != nil, limits: c.limits, own: c.Limits, keep: c.KeepLeftovers}
 	if len(s.args) == 0 {
 		s.args = []string{c.Path}
 	}
@@ -246,7 +246,7 @@ func (c *Cmd) CombinedOutput(ctx context.Context) ([]byte, error) {
 }
 
 func (c *Cmd) capture(ctx context.Context, b *bytes.Buffer) ([]byte, error) {
-	if c.Limits.Output == 0 && c.sandbox != nil && c.sandbox.spec.run.Output == 0 {
+	if c.Limits.Output == 0 && c.sandbox != nil && c.sandbox.asked().run.Output == 0 {
 		c.Limits.Output = captureLimit
 	}
 	res, err := c.Run(ctx)
@@ -305,7 +305,7 @@ func (c *Cmd) judge(x *exitFacts) *Result {
 		exited: x.exited, code: x.code, signal: x.signal,
 		wall: x.wallHit, output: c.over.Load(), denied: x.denied != nil,
 		cpuUsed: x.cpu(), cpuLimit: c.limits.CPUTime,
-		oomGroup: c.limits.Memory > 0, oomKills: x.stats.Memory.OOMKills, pidsHits: x.stats.Pids.LimitHits,
+		oomGroup: c.limits.Memory > 0 || e.inForce().limits.Memory > 0, oomKills: x.stats.Memory.OOMKills, pidsHits: x.stats.Pids.LimitHits,
 		killed: c.killed.Load() && x.killed && !x.exited,
 	}
 	if x.cpuHit {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/namespace"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
 )
 
 // limitOptions are the options that a cgroup enforces, each named after the field of cgroup.Limits that it sets.
@@ -158,7 +159,50 @@ func (e *engine) leafLimits(l Limits) cgroup.Limits {
 	}
 	limits := cgroup.Limits{Memory: l.Memory, Pids: l.Pids, OOMGroup: l.Memory > 0}
 	if l.Memory > 0 {
-		limits.Swap = e.spec.limits.Swap
+		limits.Swap = e.inForce().limits.Swap
 	}
 	return limits
+}
+
+// without is a spec without the limits that were given up when the sandbox was made, but for those that change now.
+func (e *engine) without(s *spec, change cgroup.Limits) *spec {
+	held := s.clone()
+	for _, g := range e.report.GivenUp {
+		if !slices.Contains(change.Fields(), fieldOf(g.Option)) {
+			held.limits = withoutOption(held.limits, g.Option)
+		}
+	}
+	return held
+}
+
+// replaceLimits takes over limits that hold from now on, also into the report.
+func (e *engine) replaceLimits(held *spec, change cgroup.Limits) {
+	old := limitLines(e.inForce())
+	lines := slices.DeleteFunc(slices.Clone(e.report.Enforced), func(l string) bool { return slices.Contains(old, l) })
+	e.report.Enforced = append(lines, limitLines(held)...)
+	e.report.GivenUp = slices.DeleteFunc(e.report.GivenUp, func(g GivenUp) bool {
+		return slices.Contains(change.Fields(), fieldOf(g.Option))
+	})
+	e.updated.Store(held)
+}
+
+// inForce is the spec with the limits as they are now.
+func (e *engine) inForce() *spec {
+	if s := e.updated.Load(); s != nil {
+		return s
+	}
+	return e.spec
+}
+
+// update has the zygote change the limits.
+func (e *engine) update(next *spec, change cgroup.Limits) error {
+	if !e.grouped {
+		return &Error{Stage: "cgroup", Op: "update", Err: errNoAccounts}
+	}
+	leaf := cgroup.Limits{Memory: max(next.limits.Memory, 0), Pids: next.limits.Pids, Swap: next.limits.Swap, OOMGroup: next.limits.Memory > 0}
+	if leaf.Memory == 0 {
+		leaf.Swap = 0
+	}
+	_, _, err := e.z.call(request{kind: wire.Update, body: wire.UpdateRequest{Box: e.box, Limits: change, Leaf: leaf}})
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,6 +37,7 @@ type engine struct {
 	plan    *plan.Plan    // of PID 1
 	held    *holdings     // of the host, until close
 	report  Report
+	updated atomic.Pointer[spec] // by Update: only limits differ
 }
 
 // newEngine sets a sandbox up. Whatever fails, nothing stays behind.
@@ -299,7 +301,7 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (_
 	}
 	req := wire.StartRequest{
 		Box: e.box, Launch: wire.Launch{Mode: uint8(p.mode), Timeout: timeout},
-		Limits: e.leafLimits(c.limits), CPU: c.limits.CPUTime, Wall: c.limits.WallTime, Keep: c.keep,
+		Limits: e.leafLimits(c.limits), OwnMemory: c.own.Memory, OwnPids: c.own.Pids, CPU: c.limits.CPUTime, Wall: c.limits.WallTime, Keep: c.keep,
 	}
 	exit := make(chan *wire.Exit, 1)
 	r := request{kind: wire.Start, plan: p.Plan, files: fds, exit: exit}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/belljar-go/belljar/cgroup"
 )
 
 // Sandboxes are Linux's: elsewhere programs that use them compile, and New says ErrUnsupported.
@@ -27,6 +29,7 @@ type commandSpec struct {
 	dir    string
 	tty    bool
 	limits Limits
+	own    Limits
 	keep   bool
 }
 
@@ -44,9 +47,13 @@ func prepare() error                    { return errNotHere }
 func newEngine(*spec) (*engine, error)  { return nil, errNotHere }
 func resize(*os.File, WindowSize) error { return errNotHere }
 
-func (*engine) text() string      { return "" }
-func (*engine) close() error      { return errNotHere }
-func (*engine) freeze(bool) error { return errNotHere }
+func (e *engine) inForce() *spec                       { return e.spec }
+func (*engine) update(*spec, cgroup.Limits) error      { return errNotHere }
+func (*engine) without(s *spec, _ cgroup.Limits) *spec { return s }
+func (*engine) replaceLimits(*spec, cgroup.Limits)     {}
+func (*engine) text() string                           { return "" }
+func (*engine) close() error                           { return errNotHere }
+func (*engine) freeze(bool) error                      { return errNotHere }
 func (*engine) watchEvents(func(Event)) (stop func(), missing string, err error) {
 	return nil, "", errNotHere
 }

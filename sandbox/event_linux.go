@@ -21,7 +21,7 @@ func (e *engine) watchEvents(add func(Event)) (stop func(), missing string, err 
 	for k := range eventKinds {
 		kinds |= k
 	}
-	if e.spec.limits.MemoryHigh == 0 {
+	if e.inForce().limits.MemoryHigh == 0 {
 		kinds &^= cgroup.EventMemoryHigh // is never crossed
 	}
 	told := func(list []wire.Event) {

@@ -191,11 +191,7 @@ func WithHugepages(page, limit string) Option {
 	}
 	l := cgroup.Limits{Hugepages: []cgroup.HugepageLimit{h}}
 	o := single("WithHugepages", page+" "+limit, h, orReason(why, l), func(s *spec, v cgroup.HugepageLimit) {
-		for _, o := range s.limits.Hugepages {
-			if o.Size == v.Size {
-				return // the same again
-			}
-		}
+		s.limits.Hugepages = slices.DeleteFunc(s.limits.Hugepages, func(o cgroup.HugepageLimit) bool { return o.Size == v.Size })
 		s.limits.Hugepages = append(s.limits.Hugepages, v)
 	})
 	o.key = hugepagesKey(h)

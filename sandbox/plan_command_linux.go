@@ -23,6 +23,7 @@ type commandSpec struct {
 	files  int // descriptors 0, 1, 2, … of the program
 	tty    bool
 	limits Limits
+	own    Limits // of it what the command asked for itself
 	keep   bool
 	reopen []uint64 // for each of files, the rights to open it again, see reopen
 }

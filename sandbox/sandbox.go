@@ -13,8 +13,9 @@ import (
 // Sandbox is a standing sandbox: namespaces, a root and a cgroup, in which commands can be run, one after another or
 // side by side. Its methods may be called from many goroutines. It must be closed.
 type Sandbox struct {
-	spec *spec
+	spec *spec // under mu; see asked
 
+	updating  sync.Mutex // held by Update
 	cycle     sync.Mutex // held while the sandbox is brought down or made anew
 	mu        sync.Mutex
 	engine    *engine
@@ -173,7 +174,7 @@ func (sb *Sandbox) Restart(ctx context.Context) error {
 	}
 	var e *engine
 	if err == nil {
-		e, err = newEngine(sb.spec.clone())
+		e, err = newEngine(sb.asked().clone())
 	}
 	if err != nil {
 		sb.mu.Lock()
@@ -190,6 +191,13 @@ func (sb *Sandbox) Restart(ctx context.Context) error {
 	sb.tellState(Running)
 	go sb.watch(e)
 	return nil
+}
+
+// asked is the sandbox as it was asked for.
+func (sb *Sandbox) asked() *spec {
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	return sb.spec
 }
 
 // State tells what the sandbox is doing.

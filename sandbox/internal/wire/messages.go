@@ -28,6 +28,7 @@ const (
 	Listening                 // the listener of a command's filter, with the number of its Start and the one descriptor
 	Memory                    // MemoryRequest: what a thread of a command has in memory, to be read through a descriptor
 	Ready                     // Hello: the zygote's first word
+	Update                    // UpdateRequest
 )
 
 // Hello tells the host program about the zygote.
@@ -94,10 +95,13 @@ type StartRequest struct {
 	Name   string
 	Launch Launch
 	Limits cgroup.Limits // of the command's own leaf
-	CPU    time.Duration // 0: none
-	Wall   time.Duration // 0: none
-	Keep   bool          // its leftovers may stay
-	Listen *Listen       // its filter has a listener
+	// OwnMemory and OwnPids are what the command was given beyond the sandbox's limits, which may change.
+	OwnMemory int64
+	OwnPids   int
+	CPU       time.Duration // 0: none
+	Wall      time.Duration // 0: none
+	Keep      bool          // its leftovers may stay
+	Listen    *Listen       // its filter has a listener
 }
 
 // Listen names registers of a command's plan, see launch.Listen.
@@ -133,6 +137,14 @@ type SignalRequest struct {
 type FreezeRequest struct {
 	Box    uint64
 	Frozen bool
+}
+
+// UpdateRequest changes the limits of a sandbox and of all its commands, or nothing.
+type UpdateRequest struct {
+	Box    uint64
+	Limits cgroup.Limits // what changes
+	// Leaf are the limits from now on of a command with none of its own.
+	Leaf cgroup.Limits
 }
 
 // WatchRequest asks for the events of a sandbox's cgroup, or for no more of them.

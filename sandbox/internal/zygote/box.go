@@ -32,7 +32,7 @@ type box struct {
 	ids      *idRange
 	upper    *rootfs.HeldUpper
 	ownPIDs  bool
-	oomGroup bool
+	limits   limits
 	userNS   bool
 	initLeaf *cgroup.Leaf // PID 1's, if it is in the sandbox's group
 
@@ -79,7 +79,7 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 		}
 	}()
 	if req.Group != nil {
-		b.oomGroup = req.Group.Limits.OOMGroup
+		b.limits.oomGroup.Store(req.Group.Limits.OOMGroup)
 		if req.Group.Init {
 			besideInit(&req.Group.Limits)
 		}

@@ -84,10 +84,10 @@ func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
 }
 
 func (c *command) newLeaf() (err error) {
-	if c.leaf, err = c.box.group.NewLeaf(leafName(c.box.leafSeq.Add(1)), c.req.Limits); err != nil {
-		return err
-	}
-	return nil
+	c.box.limits.RLock()
+	defer c.box.limits.RUnlock()
+	c.leaf, err = c.box.group.NewLeaf(leafName(c.box.leafSeq.Add(1)), c.leafLimits())
+	return err
 }
 
 // run launches the program. A launch whose time is up, or which is killed, ends with an error.

@@ -219,7 +219,7 @@ func boxName(id uint64, name string) string {
 // groupKill says that the kernel kills a single process of the command where memory runs out, and the rest has to be killed here: v1 has no
 // memory.oom.group.
 func (c *command) groupKill() bool {
-	return c.leaf != nil && c.box.oomGroup && !c.box.group.KillsWholeLeaf()
+	return c.leaf != nil && c.box.limits.oomGroup.Load() && !c.box.group.KillsWholeLeaf()
 }
 
 func (c *command) oomKilled() bool {

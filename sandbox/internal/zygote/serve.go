@@ -140,6 +140,8 @@ func (z *zygote) dispatch(m *wire.Message) (*wire.Answer, []int, error) {
 		return nil, nil, z.signal(m)
 	case wire.Freeze:
 		return nil, nil, z.freeze(m)
+	case wire.Update:
+		return nil, nil, z.update(m)
 	case wire.Stats:
 		a, err := z.stats(m)
 		return a, nil, err
