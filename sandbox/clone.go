@@ -28,6 +28,7 @@ func (sb *Sandbox) Clone(opts ...Option) (*Sandbox, error) {
 
 // cloneOptions are the options that a clone may be given.
 var cloneOptions = append([]string{
+	"WithRlimit",
 	"WithBind", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf",
 	"WithEnv", "WithDir", "WithHostname", "WithName",
 }, updateOptions...)

@@ -63,6 +63,9 @@ func (z *zygote) update(m *wire.Message) error {
 			leaves[c.leaf.Name()] = tighten(explicit(req.Leaf), c.req.OwnMemory, c.req.OwnPids)
 		}
 	}
+	if b.initLeaf != nil {
+		besideInit(&req.Limits)
+	}
 	if err := b.group.UpdateWith(req.Limits, func(name string) cgroup.Limits { return leaves[name] }); err != nil {
 		return err
 	}
