@@ -305,7 +305,7 @@ func (c *Cmd) judge(x *exitFacts) *Result {
 		exited: x.exited, code: x.code, signal: x.signal,
 		wall: x.wallHit, output: c.over.Load(), denied: x.denied != nil,
 		cpuUsed: x.cpu(), cpuLimit: c.limits.CPUTime,
-		oomGroup: c.limits.Memory > 0 || e.inForce().limits.Memory > 0, oomKills: x.stats.Memory.OOMKills, pidsHits: x.stats.Pids.LimitHits,
+		oomGroup: c.limits.Memory > 0 || c.proc.e.inForce().limits.Memory > 0, oomKills: x.stats.Memory.OOMKills, pidsHits: x.stats.Pids.LimitHits,
 		killed: c.killed.Load() && x.killed && !x.exited,
 	}
 	if x.cpuHit {
