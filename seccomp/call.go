@@ -103,6 +103,12 @@ type pending struct {
 	memory func() (io.ReaderAt, error)
 }
 
+// alone is the call without what connects it to the kernel.
+func (c Call) alone() Call {
+	c.pending = nil
+	return c
+}
+
 // Context is done when the supervisor ends: the program has ended, is about to be, or its caller gave up. For a call that does not wait it is never done.
 func (c Call) Context() context.Context {
 	if c.pending == nil {

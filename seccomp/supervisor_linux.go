@@ -112,12 +112,6 @@ func (v *service) answer(c Call, id uint64) {
 	v.late.Add(-1)
 }
 
-// alone is the call without what connects it to the kernel.
-func (c Call) alone() Call {
-	c.pending = nil
-	return c
-}
-
 // ask calls the handler and passes its answer on. One that does not return, by a panic or runtime.Goexit, has refused.
 func (s *Supervisor) ask(h Handler, c Call, answer func(Answer)) {
 	returned := false
