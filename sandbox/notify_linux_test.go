@@ -247,7 +247,7 @@ func TestNotifyKilledWhileAsking(t *testing.T) {
 func TestNotifyStuckHandler(t *testing.T) {
 	t.Parallel()
 	asked, release := make(chan struct{}), make(chan struct{})
-	sb := asking(t, func(seccomp.Call) seccomp.Answer { close(asked); <-release; return seccomp.Continue() })
+	sb := grouped(t, asking(t, func(seccomp.Call) seccomp.Answer { close(asked); <-release; return seccomp.Continue() }))
 	c := sb.Command(victimPath)
 	c.Env = []string{partEnv + "=mkdir /tmp/x"}
 	require.NoError(t, c.Start(inTime(t)))

@@ -44,9 +44,12 @@ func (l *launch) clone() int {
 	family.cloning.RLock()
 	defer family.cloning.RUnlock()
 	var pid int
-	if l.Listen != nil {
+	switch {
+	case l.Listen != nil:
 		pid = l.cloneApart()
-	} else {
+	case mourns(l.Plan):
+		pid = onMother(func() int { return cloneWalk(l.ctl) })
+	default:
 		pid = cloneWalk(l.ctl)
 	}
 	if pid > 0 && l.Mode != Direct {

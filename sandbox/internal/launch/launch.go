@@ -135,6 +135,17 @@ func (h *Handle) again() {
 	}
 }
 
+// Memory copies the memory that a launch under way shares with its process, which pointers of the plan's steps point into, and tells at which address it
+// is. Empty without a launch.
+func (h *Handle) Memory() (at uint64, mem []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.launch == nil {
+		return 0, nil
+	}
+	return uint64(h.launch.addr(0)), append(mem, h.launch.mem...)
+}
+
 func (h *Handle) wasKilled() bool {
 	if h == nil {
 		return false

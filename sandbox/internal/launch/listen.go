@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -83,6 +84,36 @@ func (l *launch) cloneApart() int {
 	_ = unix.Close(pair[1])
 	go l.takeOver(a)
 	return n
+}
+
+// mourns tells whether the plan sets a parent-death signal.
+func mourns(p *plan.Plan) bool {
+	for i := range p.Child {
+		s := &p.Child[i]
+		if s.Nr == unix.SYS_PRCTL && len(s.Args) > 1 && s.Args[0].Value == unix.PR_SET_PDEATHSIG && s.Args[1].Value != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// mother is a thread that never ends. A parent-death signal comes when the thread ends that cloned (prctl(2), PR_SET_PDEATHSIG), and threads of
+// this process do end, see onThread: any that the scheduler has may be used for that.
+var mother = sync.OnceValue(func() chan<- func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range work {
+			f()
+		}
+	}()
+	return work
+})
+
+func onMother(f func() int) int {
+	result := make(chan int, 1)
+	mother() <- func() { result <- f() }
+	return <-result
 }
 
 // onThread runs f on a thread that ends with it, and with the thread its hold on the descriptors: a goroutine that ends locked takes its thread

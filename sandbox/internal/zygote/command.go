@@ -32,8 +32,6 @@ type command struct {
 
 	launch launch.Handle
 	over   bool // its program has ended, or never ran; guarded by box.mu
-
-	executed bool // guarded by box.mu
 }
 
 func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
@@ -72,9 +70,6 @@ func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.box.mu.Lock()
-	c.executed = true
-	c.box.mu.Unlock()
 	c.box.named(c.leaf, proc.PID)
 	if c.proc, err = newProcess(proc.PID, proc.PIDFD); err != nil {
 		_ = unix.Kill(proc.PID, unix.SIGKILL)

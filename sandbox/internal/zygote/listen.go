@@ -43,9 +43,10 @@ func (z *zygote) memory(m *wire.Message) (*wire.Answer, []int, error) {
 		return nil, nil, err
 	}
 	fd, err := c.box.memoryOf(req.TID)
-	if errors.Is(err, os.ErrPermission) && c.isLaunching() {
-		// Until its exec the new process has this one's memory, which an ordinary user may not look at through another process.
-		fd, err = unix.Open("/proc/self/mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, os.ErrPermission) {
+		if at, mem := c.launch.Memory(); mem != nil {
+			fd, err = copyAt(at, mem)
+		}
 	}
 	if err != nil {
 		return nil, nil, &stageError{"notify", "open", fmt.Sprintf("memory of thread %d", req.TID), err}
@@ -53,11 +54,18 @@ func (z *zygote) memory(m *wire.Message) (*wire.Answer, []int, error) {
 	return nil, []int{fd}, nil
 }
 
-// isLaunching tells whether the program has not been executed yet.
-func (c *command) isLaunching() bool {
-	c.box.mu.Lock()
-	defer c.box.mu.Unlock()
-	return !c.executed
+// copyAt gives a file that has the bytes at an address. Until its exec a new process has this one's memory, which an ordinary user may not
+// open, be it by the process itself; what its execve points to is in the part that the launch was given.
+func copyAt(at uint64, mem []byte) (int, error) {
+	fd, err := unix.MemfdCreate("belljar-launch", unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	if _, err := unix.Pwrite(fd, mem, int64(at)); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // memoryOf opens the memory of a thread in the sandbox. As root it refuses threads that are not in its namespaces: the host program may have
