@@ -29,7 +29,9 @@ type lesson struct {
 
 var lessons = map[string]lesson{
 	"gcc": {
-		"/usr/bin/gcc", []string{"/bin/sh", "-c", "gcc -O1 -o /box/a /in/a.c && /box/a"}, "a.c",
+		"/usr/bin/gcc",
+		[]string{"/bin/sh", "-c", "gcc -O1 -o /box/a /in/a.c && /box/a"},
+		"a.c",
 		"int main(void) { return 0; }",
 		"#include <stdio.h>\n#include <math.h>\nstatic int f(int n) { return n < 2 ? n : f(n - 1) + f(n - 2); }\nint main(void) { printf(\"%d\\n\", f(20)); return 0; }",
 		"6765",
@@ -37,7 +39,9 @@ var lessons = map[string]lesson{
 		"-1 1",
 	},
 	"python3": {
-		"/usr/bin/python3", []string{"/usr/bin/python3", "-c", "exec(open('/in/a.py').read())"}, "a.py",
+		"/usr/bin/python3",
+		[]string{"/usr/bin/python3", "-c", "exec(open('/in/a.py').read())"},
+		"a.py",
 		"print(sum(range(10)))",
 		"d = {}\nfor i in range(100000): d[str(i)] = [i]\nprint(len(d), max(d))",
 		"100000 99999",
@@ -45,7 +49,9 @@ var lessons = map[string]lesson{
 		"refused 1",
 	},
 	"node": {
-		"/usr/bin/node", []string{"/usr/bin/node", "/in/a.js"}, "a.js",
+		"/usr/bin/node",
+		[]string{"/usr/bin/node", "/in/a.js"},
+		"a.js",
 		"console.log(1 + 1)",
 		"let a = []; for (let i = 0; i < 100000; i++) a.push(i * i); console.log(a.filter(x => x % 2).length)",
 		"50000",
@@ -53,7 +59,9 @@ var lessons = map[string]lesson{
 		"refused EPERM",
 	},
 	"sqlite3": {
-		"/usr/bin/sqlite3", []string{"/bin/sh", "-c", "exec sqlite3 /box/db </in/a.sql"}, "a.sql",
+		"/usr/bin/sqlite3",
+		[]string{"/bin/sh", "-c", "exec sqlite3 /box/db </in/a.sql"},
+		"a.sql",
 		"create table t (a); insert into t values (1); select * from t;",
 		"create table u (a, b); with recursive c(x) as (select 1 union all select x + 1 from c where x < 20000) insert into u select x, hex(x) from c; create index i on u (b); delete from u where a % 2; select count(*) from u; vacuum;",
 		"10000",
