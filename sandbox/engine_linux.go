@@ -66,6 +66,19 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	}
 	e.facts = e.z.hostFacts()
 	e.lap("zygote", &begin)
+	img, err := e.useImage()
+	if err != nil {
+		return nil, err
+	}
+	if img != nil {
+		s = e.spec
+		e.lap("image", &begin)
+		defer func() {
+			if err != nil {
+				img.release()
+			}
+		}()
+	}
 	if e.ids, err = planIDs(s, e.facts); err != nil {
 		return nil, err
 	}
@@ -104,6 +117,7 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	if err := e.create(p, sources.handles(p.handles)); err != nil {
 		return nil, err
 	}
+	e.held.image = img
 	e.lap("create", &begin)
 	e.describe(p)
 	return e, nil

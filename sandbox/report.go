@@ -12,6 +12,7 @@ import (
 type Report struct {
 	Enforced []string  // what is enforced, one thing a line
 	GivenUp  []GivenUp // what BestEffort allowed to give up, and was
+	Image    string    // digest of the image that WithImage found, such as "sha256:…"; "" without one
 	Notes    []string  // what works in another way than usual on this host
 	Stages   []Stage   // how long the parts of the set-up took, in order
 }
@@ -34,6 +35,9 @@ func (r Report) String() string {
 	for _, s := range r.Enforced {
 		fmt.Fprintf(&b, "enforced: %s\n", escape(s))
 	}
+	if r.Image != "" {
+		fmt.Fprintf(&b, "image: %s\n", escape(r.Image))
+	}
 	for _, g := range r.GivenUp {
 		fmt.Fprintf(&b, "given up: %s: %s\n", escape(g.Option), escape(g.Reason))
 	}
@@ -48,6 +52,7 @@ func (r Report) String() string {
 
 func (r Report) clone() Report {
 	return Report{
+		Image: r.Image,
 		Enforced: slices.Clone(r.Enforced), GivenUp: slices.Clone(r.GivenUp), Notes: slices.Clone(r.Notes), Stages: slices.Clone(r.Stages),
 	}
 }

@@ -55,16 +55,24 @@ func openSandbox(s *spec) (*Sandbox, error) {
 }
 
 // Run runs one command in a sandbox of its own: New, Command, Cmd.Run and Close. Its output is discarded. argv[0] is looked
-// up inside. The error is nil however the command ended; see [Result].
+// up inside; with [WithImage] no argv at all stands for [Sandbox.Entrypoint]. The error is nil however the command ended; see [Result].
 func Run(ctx context.Context, argv []string, opts ...Option) (*Result, error) {
-	if len(argv) == 0 {
-		return nil, invalid("Run", "", "has no command")
-	}
-	sb, err := New(opts...)
+	s, err := newSpec(opts)
 	if err != nil {
 		return nil, err
 	}
-	res, err := sb.Run(ctx, argv[0], argv[1:]...)
+	if len(argv) == 0 && s.image == nil {
+		return nil, invalid("Run", "", "has no command")
+	}
+	sb, err := openSandbox(s)
+	if err != nil {
+		return nil, err
+	}
+	cmd := sb.Entrypoint()
+	if len(argv) > 0 {
+		cmd = sb.Command(argv[0], argv[1:]...)
+	}
+	res, err := cmd.Run(ctx)
 	if cerr := sb.Close(); err == nil {
 		err = cerr
 	}

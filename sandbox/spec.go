@@ -37,6 +37,7 @@ type spec struct {
 
 	rootfsDir  string            // absolute; "" for the default root, or layers
 	layers     []string          // absolute, the lowest first; nil: none
+	image      *imageRoot        // whose layers the engine makes these; nil: none
 	scratch    int64             // bytes of the layer in memory that takes what is written; 0: none
 	upper      string            // absolute: the layer of the host that takes it; "": none
 	ops        []rootfs.Op       // the caller's, parents before children

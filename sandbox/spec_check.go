@@ -53,7 +53,7 @@ var needs = map[namespace.Kind][]string{
 	namespace.User:  {"WithIDMap"},
 	namespace.PID:   {"WithHidePID", "WithProcPIDs"},
 	namespace.UTS:   {"WithHostname"},
-	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithScratch", "WithUpper", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf", "WithDevice", "WithProc", "WithChroot", "WithHidePID", "WithProcPIDs"},
+	namespace.Mount: {"WithLandlock", "WithRootfs", "WithLayers", "WithImage", "WithScratch", "WithUpper", "WithBind", "WithVolume", "WithTmpfs", "WithFile", "WithHosts", "WithResolvConf", "WithDevice", "WithProc", "WithChroot", "WithHidePID", "WithProcPIDs"},
 }
 
 // checkIDs finds ids of the job that the caller's map leaves out.
@@ -108,8 +108,10 @@ const (
 
 // checkRoot finds operations that do not go together, such as a file below a file.
 func (s *spec) checkRoot() error {
-	if s.rootfsDir != "" && len(s.layers) > 0 {
-		return together("WithLayers", "WithRootfs", "either says what the root is")
+	for _, pair := range [][2]string{{"WithLayers", "WithRootfs"}, {"WithImage", "WithRootfs"}, {"WithImage", "WithLayers"}} {
+		if s.explicit[pair[0]] && s.explicit[pair[1]] {
+			return together(pair[0], pair[1], "either says what the root is")
+		}
 	}
 	for _, c := range []struct{ option, path string }{{"WithHosts", "/etc/hosts"}, {"WithResolvConf", "/etc/resolv.conf"}} {
 		for _, op := range s.ops {
@@ -130,7 +132,7 @@ func (s *spec) checkRoot() error {
 		return together("WithUpper", "WithScratch", "what the job writes is either kept or not")
 	}
 	if option := s.writableOption(); option != "" && s.hasDefaultRoot() {
-		return invalid(option, "", "needs WithRootfs or WithLayers: the default root shows the host's own folders, and has /tmp and /box to write to")
+		return invalid(option, "", "needs WithRootfs, WithLayers or WithImage: the default root shows the host's own folders, and has /tmp and /box to write to")
 	}
 	if s.upper != "" {
 		if err := rootfs.ValidUpper(s.upper, s.stack()); err != nil {

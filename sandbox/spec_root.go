@@ -159,7 +159,7 @@ func (s *spec) procAs(ops []rootfs.Op) []rootfs.Op {
 // what was asked for goes over it. Layers are of an image that knows neither the sandbox's name nor its network, and what can be
 // written to has to stay free of them.
 func (s *spec) ownFiles(etc rootfs.Etc) []rootfs.Op {
-	all := len(s.layers) > 0 || s.writable()
+	all := s.layered() || s.writable()
 	var files []rootfs.Op
 	for _, f := range []struct {
 		option string
@@ -191,7 +191,10 @@ func (s *spec) writableOption() string {
 }
 
 // hasDefaultRoot tells whether no option says what the root is.
-func (s *spec) hasDefaultRoot() bool { return s.rootfsDir == "" && len(s.layers) == 0 }
+func (s *spec) hasDefaultRoot() bool { return s.rootfsDir == "" && !s.layered() }
+
+// layered tells whether the root is made of layers, which of an image are not known yet.
+func (s *spec) layered() bool { return len(s.layers) > 0 || s.image != nil }
 
 // stack returns the directories of the host that the root is made of, the lowest first.
 func (s *spec) stack() []string {
@@ -203,8 +206,11 @@ func (s *spec) stack() []string {
 
 // rootOption names the option that says what the root is.
 func (s *spec) rootOption() string {
-	if s.rootfsDir != "" {
+	switch {
+	case s.rootfsDir != "":
 		return "WithRootfs"
+	case s.image != nil:
+		return "WithImage"
 	}
 	return "WithLayers"
 }
@@ -213,6 +219,8 @@ func (s *spec) rootOption() string {
 func (s *spec) describeRoot() string {
 	root := "default"
 	switch n := len(s.stack()); {
+	case s.image != nil:
+		root = fmt.Sprintf("image %s of %d layers", quotePath(s.image.path), n)
 	case n == 1:
 		root = quotePath(s.stack()[0])
 	case n > 1:

@@ -16,6 +16,7 @@ import (
 // holdings are what a sandbox has of the host beyond its own life: its upper layer, volumes, and directories that a bind was to create.
 type holdings struct {
 	upper   *rootfs.HeldUpper // nil: none
+	image   *heldImage        // nil: none
 	volumes []*rootfs.HeldVolume
 	named   []rootfs.Volume // of those, the ones that did not exist before
 	made    []string        // directories, outermost first
@@ -160,6 +161,9 @@ func (h *holdings) release() {
 		v.Release()
 	}
 	h.volumes = nil
+	if h.image != nil {
+		h.image.release()
+	}
 	h.upper.Release()
 }
 

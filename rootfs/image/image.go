@@ -1,12 +1,15 @@
 package image
 
 import (
+	"os"
 	"path"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/belljar-go/belljar/rootfs"
 )
 
 // Image is an opened image. Its documents have been read and verified; its layers are read
@@ -44,22 +47,42 @@ type Config struct {
 }
 
 // Open opens an image: an OCI image layout, as a folder or a tar archive, or a tar archive
-// in the form of `docker save`, old or new. It reads and verifies the documents and chooses
+// in the form of `docker save`, old or new. Where there is nothing of that name it may end with a colon
+// and a ref, see [WithRef]. It reads and verifies the documents and chooses
 // the image for this machine's platform, unless options say otherwise. The caller closes
 // what it returns.
 //
 // An error is an [*Error].
 func Open(name string, opts ...Option) (*Image, error) {
+	o := fold(opts)
+	if o.ref == "" {
+		name, o.ref = splitRef(name)
+	}
 	src, err := openSource(name)
 	if err != nil {
 		return nil, &Error{Op: "open", Name: name, Err: bare(err)}
 	}
-	img := &Image{source: src, name: name, options: fold(opts)}
+	img := &Image{source: src, name: name, options: o}
 	if err := img.read(); err != nil {
 		_ = src.Close()
 		return nil, err
 	}
 	return img, nil
+}
+
+// splitRef takes a ref off a name that stands for nothing with it.
+func splitRef(name string) (path, ref string) {
+	if _, err := os.Lstat(name); err == nil {
+		return name, ""
+	}
+	for i := range len(name) {
+		if i > 0 && name[i] == ':' && i < len(name)-1 {
+			if _, err := os.Lstat(name[:i]); err == nil {
+				return name[:i], name[i+1:]
+			}
+		}
+	}
+	return name, ""
 }
 
 // read reads the documents, whichever form they have. An archive of today's docker save has both; the layout says more.
@@ -76,6 +99,9 @@ func (img *Image) read() error {
 
 // Close gives back the folder or file. Layers that were opened stay readable from a folder only.
 func (img *Image) Close() error { return img.source.Close() }
+
+// Store returns the store that Unpack puts layers into.
+func (img *Image) Store() rootfs.Store { return img.options.store }
 
 // Digest returns the digest of the image's manifest, such as "sha256:…"; in the old form of
 // docker save, which has none, that of its configuration.

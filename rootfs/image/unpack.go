@@ -21,6 +21,12 @@ type Unpacked struct {
 	held []holder
 }
 
+// User is who an image is run as.
+type User struct {
+	UID, GID int
+	Groups   []int // supplementary groups, ascending
+}
+
 type holder interface{ Release() }
 
 // Release lets the layers go: they may then be removed from the store. It may be called again.
