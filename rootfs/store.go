@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -87,12 +86,15 @@ func (s Store) dir() (string, error) {
 	return dir, nil
 }
 
-// layerKey has no more than two forms, so that a key is a good file name.
-var layerKey = regexp.MustCompile(`^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$`)
+// isKey lets through no more than two forms, so that a key is a good file name.
+func isKey(key string) bool {
+	name, hex, _ := strings.Cut(key, ":")
+	return (name == "sha256" && len(hex) == 64 || name == "sha512" && len(hex) == 128) && strings.Trim(hex, "0123456789abcdef") == ""
+}
 
 // checkKey reports a key that is no digest.
 func checkKey(key string) error {
-	if !layerKey.MatchString(key) {
+	if !isKey(key) {
 		return &Error{Index: -1, Op: "layer", Path: key, Why: "the key is no digest, sha256:… or sha512:…"}
 	}
 	return nil
@@ -103,5 +105,5 @@ func keyName(key string) string { return strings.Replace(key, ":", "-", 1) }
 
 func keyOf(name string) (string, bool) {
 	key := strings.Replace(name, "-", ":", 1)
-	return key, layerKey.MatchString(key)
+	return key, isKey(key)
 }
