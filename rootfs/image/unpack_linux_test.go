@@ -307,7 +307,7 @@ func TestUnpackWhiteouts(t *testing.T) {
 	root := layerOf(t, item{name: "d/only", content: "root"}, item{name: ".wh..wh..opq"})
 	u = must(t, low, high, root)
 	assert.Equal(t, map[string]string{"d": "dir", "d/only": "root"}, shown(t, u.Dirs...))
-	again := layerOf(t, item{name: "f", content: "again"}, item{name: "kept/", mode: 0o755}, item{name: "d", content: "now a file"}, item{name: "r/x", content: "back"})
+	again := layerOf(t, item{name: "f", content: "again"}, item{name: "kept/", mode: 0o755}, item{name: "d", content: "now a file"}, item{name: "r/x", content: "back"}, item{name: "d/.wh.b"})
 	u = must(t, low, high, again)
 	v := shown(t, u.Dirs...)
 	assert.Equal(t, "again", v["f"])

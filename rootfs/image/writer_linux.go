@@ -197,6 +197,11 @@ func (w *layerWriter) open(dir string) (int, error) {
 	})
 }
 
+var (
+	errViaLink = malformed("leads through a symbolic link of the layer")
+	errViaFile = malformed("leads through something that is no directory")
+)
+
 // enter opens the directory of that path, and makes it if the archive has not: as it is in the layers below. The descriptor stays
 // w's, until the next call.
 func (w *layerWriter) enter(dir string) (int, error) {
@@ -212,9 +217,9 @@ func (w *layerWriter) enter(dir string) (int, error) {
 	}
 	switch {
 	case err == unix.ELOOP:
-		return -1, malformed("leads through a symbolic link of the layer")
+		return -1, errViaLink
 	case err == unix.ENOTDIR:
-		return -1, malformed("leads through something that is no directory")
+		return -1, errViaFile
 	case err != nil:
 		return -1, err
 	}
@@ -378,6 +383,9 @@ func (w *layerWriter) whiteout(p string) error {
 		return nil
 	}
 	parent, err := w.enter(path.Dir(p))
+	if err == errViaLink || err == errViaFile {
+		return nil // which hides it: umoci has such whiteouts for all that was in a directory whose place a file has taken
+	}
 	if err != nil {
 		return err
 	}
