@@ -196,6 +196,9 @@ func ofImage(lines []string) []string {
 // form, made by yet another program.
 func TestImageOfUmoci(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("slow: some forty runs of other programs")
+	}
 	layout, root := umociImage(t)
 	want := ofImage(theirs(t, root))
 	require.Greater(t, len(want), 50)

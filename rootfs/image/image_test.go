@@ -163,6 +163,7 @@ func TestRefs(t *testing.T) {
 	l := newLayout(t)
 	a, b := l.manifest(runtime.GOARCH, "a"), l.manifest(runtime.GOARCH, "b")
 	a["annotations"] = object{"org.opencontainers.image.ref.name": "v1"}
+	a["artifactType"] = oci + "config.v1+json"
 	b["annotations"] = object{"io.containerd.image.name": "docker.io/library/b:latest"}
 	l.files["index.json"] = l.index(a, b)
 	dir := l.write()

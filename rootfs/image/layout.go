@@ -154,9 +154,10 @@ func (c *choice) weigh(d v1.Descriptor) error {
 	return nil
 }
 
-// isImage leaves out what an index may hold beside images.
+// isImage leaves out what an index may hold beside images. Some programs, go-containerregistry among them, say of images that they are
+// artifacts of the type of their configuration.
 func isImage(d v1.Descriptor) bool {
-	return d.Annotations[attestationType] == "" && d.ArtifactType == "" &&
+	return d.Annotations[attestationType] == "" && (d.ArtifactType == "" || isConfig(d.ArtifactType)) &&
 		(d.Platform == nil || d.Platform.OS != "unknown")
 }
 
