@@ -121,7 +121,7 @@ func umociImage(t testing.TB) (layout, root string) {
 		}
 		return args
 	}
-	tool(t, "umoci", rootless("insert", "--image", layout+":v", "--opaque", insert, "/data/d4")...)   // 10: an opaque directory
+	tool(t, "umoci", rootless("insert", "--image", layout+":v", "--opaque", insert, "/data/d4")...)    // 10: an opaque directory
 	tool(t, "umoci", rootless("insert", "--image", layout+":v", "--whiteout", "/data/d0/f5")...)       // 11
 	tool(t, "umoci", rootless("insert", "--image", layout+":v", insert, "/data/d4/new/of/its/own")...) // 12
 	tool(t, "umoci", "config", "--image", layout+":v", "--config.user", "job:jobs")

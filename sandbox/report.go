@@ -52,7 +52,7 @@ func (r Report) String() string {
 
 func (r Report) clone() Report {
 	return Report{
-		Image: r.Image,
+		Image:    r.Image,
 		Enforced: slices.Clone(r.Enforced), GivenUp: slices.Clone(r.GivenUp), Notes: slices.Clone(r.Notes), Stages: slices.Clone(r.Stages),
 	}
 }

@@ -106,7 +106,7 @@ func serve(t *testing.T) (host string, blobs *atomic.Int32) {
 	mine := greeting(t, runtime.GOARCH, "mine")
 	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: greeting(t, "s390x", "other"), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "s390x"}}},
 		mutate.IndexAddendum{Add: mine, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: runtime.GOARCH}}})
-	if err := remote.WriteIndex(must(name.ParseReference(host + "/test/greeting:both"))(t), index); err != nil {
+	if err := remote.WriteIndex(must(name.ParseReference(host+"/test/greeting:both"))(t), index); err != nil {
 		t.Fatal(err)
 	}
 	if err := remote.Write(must(name.ParseReference(host+"/test/greeting:one"))(t), mine); err != nil {
