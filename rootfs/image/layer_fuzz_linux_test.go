@@ -80,6 +80,10 @@ func FuzzLayer(f *testing.F) {
 	require.NoError(f, err)
 	parent, err := unix.Open(top, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	require.NoError(f, err)
+	f.Cleanup(func() {
+		_ = unix.Close(low)
+		_ = unix.Close(parent)
+	})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		require.NoError(t, unix.Mkdirat(parent, "into", 0o700))
 		defer func() { require.NoError(t, tree.Remove(parent, "into")) }()
