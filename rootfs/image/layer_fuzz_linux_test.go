@@ -91,7 +91,7 @@ func FuzzLayer(f *testing.F) {
 		require.NoError(t, err)
 		defer unix.Close(into)
 		limits := Limits{Bytes: 1 << 20, Entries: 200}
-		w := newLayerWriter(into, tree.Stack{low}, &budget{bytes: limits.Bytes, entries: limits.Entries, of: limits})
+		w := newLayerWriter(into, tree.Stack{low}, newBudget(limits))
 		err = w.write(t.Context(), bytes.NewReader(data))
 		require.Equal(t, -1, w.fd)
 

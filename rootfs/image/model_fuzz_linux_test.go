@@ -124,7 +124,7 @@ func FuzzWhiteouts(f *testing.F) {
 			}
 			require.NoError(t, w.Close())
 			limits := Limits{}.orDefault()
-			err = newLayerWriter(fd, lower, &budget{bytes: limits.Bytes, entries: limits.Entries, of: limits}).write(t.Context(), &raw)
+			err = newLayerWriter(fd, lower, newBudget(limits)).write(t.Context(), &raw)
 			lower = append(lower, fd)
 			if err != nil {
 				return // something in a file of the same layer

@@ -50,8 +50,8 @@ func WithProgress(f func(Progress)) Option { return func(o *options) { o.progres
 // limit.
 type Limits struct {
 	Layers int // 500, which is what overlayfs stacks
-	// Bytes that a layer uncompresses to, and that the files of all layers together have, holes
-	// counted in full; 16 GiB.
+	// Bytes that all layers together uncompress to, and that all their files have, holes counted
+	// in full; 16 GiB. OpenLayer counts each layer by itself.
 	Bytes int64
 	// Entries is how many files and directories all layers together have, whiteouts included; 1000000.
 	Entries int64

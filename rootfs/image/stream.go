@@ -95,7 +95,7 @@ func (s *stream) Read(p []byte) (int, error) {
 // excess holds what was read against the limits.
 func (s *stream) excess() error {
 	if s.n > s.limits.Bytes {
-		return tooMuch("a layer of more than %d bytes", s.limits.Bytes)
+		return tooMuch("uncompressed it has more than the %d bytes it may have", s.limits.Bytes)
 	}
 	if s.n > freeRatioBytes && s.n/s.limits.Ratio > s.in.n {
 		return tooMuch("a layer that uncompresses to more than %d times its size", s.limits.Ratio)

@@ -34,8 +34,7 @@ func (img *Image) Unpack(ctx context.Context) (_ *Unpacked, err error) {
 			u.Release()
 		}
 	}()
-	limits := img.options.limits
-	b := &budget{bytes: limits.Bytes, entries: limits.Entries, of: limits}
+	b := newBudget(img.options.limits)
 	for i, l := range img.layers {
 		p := Progress{Layer: i, Layers: len(img.layers), Digest: l.Digest, Size: l.Size, Stored: true}
 		h, err := img.options.store.Hold(ctx, l.ChainID, func(dir *os.File) (rootfs.Filled, error) {
@@ -101,7 +100,10 @@ func (img *Image) unpackLayer(ctx context.Context, i int, dir *os.File, lower tr
 		return rootfs.Filled{}, err
 	}
 	defer layer.Close()
-	r := &progressReader{Reader: layer, stream: layer.(*stream), img: img, p: p}
+	s := layer.(*stream)
+	s.limits.Bytes = b.raw
+	defer func() { b.raw -= s.n }()
+	r := &progressReader{Reader: layer, stream: s, img: img, p: p}
 	w := newLayerWriter(int(dir.Fd()), lower, b)
 	if err := w.write(ctx, r); err != nil {
 		return rootfs.Filled{}, err

@@ -75,13 +75,8 @@ func (w *layerWriter) apply(fd int, m dirMeta) error {
 			return err
 		}
 	}
-	for name, value := range m.attrs {
-		if err := unix.Fsetxattr(fd, name, []byte(value), 0); err != nil {
-			if !lostAttr(err) {
-				return err
-			}
-			w.stat.attrs++
-		}
+	if err := w.setAttrs(fd, m.attrs); err != nil {
+		return err
 	}
 	if err := unix.Fchmod(fd, m.mode); err != nil {
 		return err
@@ -90,6 +85,18 @@ func (w *layerWriter) apply(fd int, m dirMeta) error {
 		return nil
 	}
 	return unix.UtimesNanoAt(fd, "", []unix.Timespec{m.mtime, m.mtime}, unix.AT_EMPTY_PATH) // Linux 5.8
+}
+
+func (w *layerWriter) setAttrs(fd int, attrs map[string]string) error {
+	for name, value := range attrs {
+		err := unix.Fsetxattr(fd, name, []byte(value), 0)
+		if lostAttr(err) {
+			w.stat.attrs++
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // owned takes an owner that cannot be given for lost: in a container not every id of an image need exist.

@@ -40,19 +40,29 @@ type layerWriter struct {
 type dirMeta struct {
 	mode     uint32
 	uid, gid int
-	attrs    map[string]string
+	attrs    map[string]string // given at once: an archive may have any number of them
 	mtime    unix.Timespec
 	timed    bool
 }
 
 // budget is what all layers of an image may still cost.
 type budget struct {
-	bytes, entries, names int64
-	of                    Limits
+	raw     int64 // bytes that layers uncompress to
+	bytes   int64 // in files, holes counted in full
+	entries int64
+	names   int64 // see maxNames
+	of      Limits
 }
 
-// maxNames bounds what is remembered of directories' paths, in bytes, until a layer is complete.
-const maxNames = 64 << 20
+func newBudget(l Limits) *budget {
+	return &budget{raw: l.Bytes, bytes: l.Bytes, entries: l.Entries, of: l}
+}
+
+// What is remembered of directories until a layer is complete is bounded, in bytes: their paths, and what else there is of each.
+const (
+	maxNames   = 64 << 20
+	perDirName = 128
+)
 
 func (b *budget) entry() error {
 	if b.entries--; b.entries < 0 {
@@ -315,8 +325,8 @@ func (w *layerWriter) mkdir(parent int, name, at string, m dirMeta, replaces boo
 	if err := w.budget.entry(); err != nil {
 		return err
 	}
-	if w.budget.names -= int64(len(at)); w.budget.names < 0 {
-		return tooMuch("names of directories of more than %d bytes", maxNames)
+	if w.budget.names -= int64(len(at)) + perDirName; w.budget.names < 0 {
+		return tooMuch("more directories than fit %d bytes", maxNames)
 	}
 	if replaces {
 		if err := unix.Unlinkat(parent, name, 0); err != nil {
@@ -352,6 +362,21 @@ func (w *layerWriter) place(p string) (dir int, name string, err error) {
 }
 
 func (w *layerWriter) dir(p string, m dirMeta) error {
+	attrs := m.attrs
+	m.attrs = nil
+	if err := w.declare(p, m); err != nil || len(attrs) == 0 {
+		return err
+	}
+	fd, err := w.open(p)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return w.setAttrs(fd, attrs)
+}
+
+// declare makes a directory, or takes note of what the archive says of one there is.
+func (w *layerWriter) declare(p string, m dirMeta) error {
 	if p == "." {
 		w.dirs["."] = m
 		return nil
