@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -119,6 +120,7 @@ func (s *spec) settle() {
 	s.env = withPath(s.env)
 	slices.Sort(s.groups)
 	slices.SortFunc(s.rlimits, func(a, b Rlimit) int { return a.Resource - b.Resource })
+	slices.SortFunc(s.limits.Hugepages, func(a, b cgroup.HugepageLimit) int { return cmp.Compare(a.Size, b.Size) })
 	s.ops = sortedOps(s.files)
 }
 
