@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -38,6 +39,9 @@ type engine struct {
 	held    *holdings     // of the host, until close
 	report  Report
 	updated atomic.Pointer[spec] // by Update: only limits differ
+
+	baseMu sync.Mutex
+	bases  map[commandShape]*commandBase
 }
 
 // newEngine sets a sandbox up. Whatever fails, nothing stays behind.
@@ -109,7 +113,7 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	if err := e.planLandlock(ops, sources); err != nil {
 		return nil, err
 	}
-	p := compileInit(s, e.facts, e.ids, ops, sources)
+	p := compileInit(s, e.facts, e.ids, ops, sources, e.walls.landlock)
 	for _, path := range sources.skipped {
 		e.report.Notes = append(e.report.Notes, "optional bind left out, it does not exist: "+quotePath(path))
 	}
@@ -189,6 +193,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs},
 			Regs:    len(p.pivots)+len(p.mapped) > 0, // see absorb
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
+			Ruleset: int32(p.ruleset),
 		}
 		ended := make(chan struct{})
 		var a *wire.Answer
@@ -292,21 +297,60 @@ const launchGrace = time.Second
 
 // start runs a command; files are its descriptors 0, 1, 2, …, and stay the caller's. It returns when the program has been
 // executed, could not be, or ctx is done, in which case the command is killed.
-func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (_ *process, err error) {
-	fds := make([]int, len(files))
-	for i, f := range files {
-		fds[i] = int(f.Fd())
+func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile) (_ *process, err error) {
+	if len(files) > wire.MaxFiles {
+		return nil, &Error{Stage: "files", Op: "ExtraFiles", Err: fmt.Errorf("%d descriptors, at most %d: %w", len(files), wire.MaxFiles, unix.E2BIG)}
 	}
-	c.files = len(files)
-	if e.walls.landlock != nil {
-		for _, f := range files {
-			c.reopen = append(c.reopen, reopen(f))
-		}
-	}
-	p := compileCommand(e.spec, e.ids, e.facts.lastCap, e.tasks, &e.walls, c)
+	req, fds := e.startRequest(c, files)
+	base := e.commandBase(c)
+	p := base.command(c)
 	if len(p.attempts) == 0 {
 		return nil, &Error{Stage: "exec", Op: "execve", Path: c.path, Err: unix.ENOENT}
 	}
+	req.Base, req.Ruleset, req.Launch.Mode = base.id, base.shared, uint8(p.mode)
+	exit := make(chan *wire.Exit, 1)
+	sup := e.supervise()
+	if sup != nil {
+		req.Listen = base.listen
+		defer func() {
+			if err != nil {
+				_, _ = sup.finish(false)
+			}
+		}()
+	}
+	for {
+		r := request{kind: wire.Start, body: req, plan: p.Plan, files: fds, exit: exit}
+		if sup != nil {
+			r.listen = sup.listen
+		}
+		if !base.known.Load() {
+			r.base = base.encoded
+		}
+		id, reply, err := e.z.begin(r)
+		if err != nil {
+			return nil, err
+		}
+		m, err := e.awaitStart(ctx, id, reply)
+		if err != nil {
+			return nil, err
+		}
+		a, _, err := e.z.answer(m, p.Plan)
+		switch {
+		case err == nil:
+			base.known.Store(true)
+			return &process{e: e, id: id, pid: a.PID, exit: exit, keep: c.keep, sup: sup}, nil
+		case a != nil && a.NoBase && r.base == nil: // it has had too many others since
+			base.known.Store(false)
+			e.z.forget(id)
+			continue
+		}
+		e.z.forget(id)
+		return nil, execError(p, c, a, err)
+	}
+}
+
+// startRequest is what there is to say of a command beside its plan, and the descriptors that go along.
+func (e *engine) startRequest(c *commandSpec, files []programFile) (wire.StartRequest, []int) {
 	timeout := launchPatience
 	if wall := c.limits.WallTime; wall > 0 {
 		// On a busy host the set-up alone may take as long as a short deadline: then the program is started and ended at once, for a
@@ -314,36 +358,44 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []*os.File) (_
 		timeout = min(wall+launchGrace, launchPatience)
 	}
 	req := wire.StartRequest{
-		Box: e.box, Launch: wire.Launch{Mode: uint8(p.mode), Timeout: timeout},
+		Box: e.box, Launch: wire.Launch{Timeout: timeout},
 		Limits: e.leafLimits(c.limits), OwnMemory: c.own.Memory, OwnPids: c.own.Pids, CPU: c.limits.CPUTime, Wall: c.limits.WallTime, Keep: c.keep,
+		Files: make([]int16, len(files)),
 	}
-	exit := make(chan *wire.Exit, 1)
-	r := request{kind: wire.Start, plan: p.Plan, files: fds, exit: exit}
-	sup := e.supervise()
-	if sup != nil {
-		req.Listen, r.listen = p.listen, sup.listen
-		defer func() {
-			if err != nil {
-				_, _ = sup.finish(false)
-			}
-		}()
+	var fds []int
+	c.files, c.reopen = len(files), make([]uint64, len(files))
+	for i, f := range files {
+		if f.file == nil {
+			req.Files[i] = wire.Null
+			continue
+		}
+		req.Files[i] = int16(len(fds))
+		fds = append(fds, int(f.file.Fd()))
+		if l := e.walls.landlock; l != nil && !f.pipe {
+			c.reopen[i] = reopen(f.file) & l.handled
+		}
 	}
-	r.body = req
-	id, reply, err := e.z.begin(r)
-	if err != nil {
-		return nil, err
-	}
-	m, err := e.awaitStart(ctx, id, reply)
-	if err != nil {
-		return nil, err
-	}
-	a, _, err := e.z.answer(m, p.Plan)
-	if err != nil {
-		e.z.forget(id)
-		return nil, execError(p, c, a, err)
-	}
-	return &process{e: e, id: id, pid: a.PID, exit: exit, keep: c.keep, sup: sup}, nil
+	return req, fds
 }
+
+// commandBase is the base of a command's plan: the same for all sandboxes whose commands are held in the same way.
+func (e *engine) commandBase(c *commandSpec) *commandBase {
+	shape := c.shape()
+	e.baseMu.Lock()
+	defer e.baseMu.Unlock()
+	if b := e.bases[shape]; b != nil {
+		return b
+	}
+	b := e.z.shareBase(compileBase(e.spec, e.ids, e.facts.lastCap, e.tasks, &e.walls, shape))
+	if e.bases == nil || len(e.bases) >= maxShapes {
+		e.bases = map[commandShape]*commandBase{}
+	}
+	e.bases[shape] = b
+	return b
+}
+
+// maxShapes bounds what a sandbox keeps for commands of different shapes.
+const maxShapes = 16
 
 // awaitStart waits for the exec. A launch that neither succeeds nor dies when the context is done is left to the zygote.
 func (e *engine) awaitStart(ctx context.Context, id uint64, reply <-chan *wire.Message) (*wire.Message, error) {
@@ -370,8 +422,8 @@ func execError(p *commandPlan, c *commandSpec, a *wire.Answer, err error) error 
 	}
 	errno := a.Error.Errno
 	regs := a.Error.Regs
-	for _, s := range p.Child[p.Exec:] {
-		if s.Out != plan.None && int(s.Out) < len(regs) && regs[s.Out] == -int64(unix.EACCES) {
+	for i := p.Exec; i < p.Steps(); i++ {
+		if s, _ := p.Step(i); s.Out != plan.None && int(s.Out) < len(regs) && regs[s.Out] == -int64(unix.EACCES) {
 			errno = unix.EACCES
 		}
 	}

@@ -58,7 +58,7 @@ func (*engine) watchEvents(func(Event)) (stop func(), missing string, err error)
 	return nil, "", errNotHere
 }
 func (*engine) stats() (Stats, error) { return Stats{}, errNotHere }
-func (*engine) start(context.Context, *commandSpec, []*os.File) (*process, error) {
+func (*engine) start(context.Context, *commandSpec, []programFile) (*process, error) {
 	return nil, errNotHere
 }
 

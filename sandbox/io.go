@@ -36,21 +36,27 @@ func (m *meter) take(n int) int {
 	return int(max(left+int64(n), 0))
 }
 
+// programFile is a descriptor of the program.
+type programFile struct {
+	file *os.File // nil: /dev/null
+	pipe bool     // made here
+}
+
 // files makes the program's descriptors. Those opened here are in c.childs.
-func (c *Cmd) files(e *engine) ([]*os.File, error) {
+func (c *Cmd) files(e *engine) ([]programFile, error) {
 	if c.limits.Output > 0 {
 		c.meter = &meter{over: func() { c.over.Store(true); go c.proc.kill() }}
 		c.meter.left.Store(c.limits.Output)
 	}
-	var files []*os.File
+	var files []programFile
 	if c.TTY != nil {
 		end, err := c.terminal(e)
 		if err != nil {
 			return nil, err
 		}
-		files = []*os.File{end, end, end}
+		files = []programFile{{file: end}, {file: end}, {file: end}}
 	} else {
-		for _, open := range []func() (*os.File, error){c.stdin, func() (*os.File, error) { return c.output(c.Stdout) }} {
+		for _, open := range []func() (programFile, error){c.stdin, func() (programFile, error) { return c.output(c.Stdout) }} {
 			f, err := open()
 			if err != nil {
 				return nil, err
@@ -68,14 +74,7 @@ func (c *Cmd) files(e *engine) ([]*os.File, error) {
 		}
 	}
 	for _, f := range c.ExtraFiles {
-		if f == nil {
-			null, err := c.null()
-			if err != nil {
-				return nil, err
-			}
-			f = null
-		}
-		files = append(files, f)
+		files = append(files, programFile{file: f})
 	}
 	return files, nil
 }
@@ -86,42 +85,41 @@ func sameWriter(a, b io.Writer) bool {
 	return a == b
 }
 
-func (c *Cmd) null() (*os.File, error) {
-	f, err := openNull()
-	if err != nil {
-		return nil, &Error{Stage: "files", Op: "open", Path: os.DevNull, Err: err}
+// givenFile is a file of the caller's.
+func givenFile(f *os.File) (programFile, error) {
+	if f == nil {
+		return programFile{}, &Error{Stage: "files", Op: "fd", Err: os.ErrInvalid} // an interface with a nil file in it is not nil
 	}
-	c.childs = append(c.childs, f)
-	return f, nil
+	return programFile{file: f}, nil
 }
 
-func (c *Cmd) stdin() (*os.File, error) {
+func (c *Cmd) stdin() (programFile, error) {
 	switch in := c.Stdin.(type) {
 	case nil:
-		return c.null()
+		return programFile{}, nil
 	case *os.File:
-		return in, nil
+		return givenFile(in)
 	}
 	r, w, err := c.pipe(intoJob)
 	if err != nil {
-		return nil, err
+		return programFile{}, err
 	}
 	c.childs, c.writers = append(c.childs, r), append(c.writers, w)
-	return r, nil
+	return programFile{r, true}, nil
 }
 
-func (c *Cmd) output(to io.Writer) (*os.File, error) {
+func (c *Cmd) output(to io.Writer) (programFile, error) {
 	if c.meter == nil {
 		if to == nil {
-			return c.null()
+			return programFile{}, nil
 		}
 		if f, ok := to.(*os.File); ok {
-			return f, nil
+			return givenFile(f)
 		}
 	}
 	r, w, err := c.pipe(outOfJob)
 	if err != nil {
-		return nil, err
+		return programFile{}, err
 	}
 	c.childs, c.readers = append(c.childs, w), append(c.readers, r)
 	if to == nil {
@@ -136,7 +134,7 @@ func (c *Cmd) output(to io.Writer) (*os.File, error) {
 		}
 	}
 	c.sinks = append(c.sinks, s)
-	return w, nil
+	return programFile{w, true}, nil
 }
 
 // sink is a stream on its way to a writer.

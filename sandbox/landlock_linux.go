@@ -124,6 +124,8 @@ func landRules(ops []rootfs.Op, src *sources, writable bool) []landRule {
 			add(o.Target, landFile)
 		case rootfs.Dev:
 			add(o.Target, landDevice)
+			// The null that a command without files is given is the host's, which is this one by another path.
+			add(o.Target+"/null", onFile&landRead|landDevice)
 			add(o.Target+"/shm", landWrite)
 			add(o.Target+"/mqueue", landRead|landWrite) // mq_open(2) reaches a queue by no path that begins at the root
 		case rootfs.Tmpfs:
@@ -155,42 +157,62 @@ func landRules(ops []rootfs.Op, src *sources, writable bool) []landRule {
 	return kept
 }
 
-// ruleset adds the steps that make the ruleset, once the command's descriptors are the numbers from 0 up to files and nothing else is open.
-// access is what may be done with each of them by another open of it.
-func (a assembler) ruleset(l *landlock, files int, access []uint64) plan.Reg {
+// ruleset adds the steps that make a ruleset of a command's own, once the command's descriptors are the numbers from 0 up to files. reopen
+// says what may be done with each of them by another open of it, see commandShape.
+func (a assembler) ruleset(l *landlock, files int, reopen string) plan.Reg {
+	set := a.newRuleset(l)
+	a.landRules(l, set)
+	for i := range files {
+		if rights := binary.NativeEndian.Uint64([]byte(reopen[8*i:])) & l.handled; rights != 0 {
+			// What a name like /dev/stdin opens is the file that was given, wherever it is from. Pipes are under no rules.
+			a.landRule(set, a.beneath(rights, i), "file").Tolerate(unix.EBADFD)
+		}
+	}
+	return set
+}
+
+// newRuleset adds the step that makes an empty ruleset: nothing is allowed.
+func (a assembler) newRuleset(l *landlock) plan.Reg {
 	a.Stage("landlock")
 	set := a.Reg("ruleset")
 	attr, size := a.Words("{"+landNames(l.handled)+"}", l.handled), 8
 	if l.scoped != 0 {
 		attr, size = a.Words("{"+landNames(l.handled)+", scope signals}", l.handled, 0, l.scoped), 24
 	}
-	a.Call(unix.SYS_LANDLOCK_CREATE_RULESET, "landlock_create_ruleset", "ruleset", attr, plan.Int(size), plan.Zero).To(set).Wanting(files)
-	for _, r := range l.rules {
-		// A rule has the descriptor's number in memory, which steps do not write to: it is the lowest that is free.
-		at := a.openat2(plan.None, r.path, unix.O_PATH, "O_PATH", 0, r.path)
-		a.Last().Wanting(files + 1)
-		if r.path != "/" {
-			a.Last().Tolerate().Skipping(2) // gone from a root that somebody changes: nothing is granted
-		}
-		a.landRule(set, files+1, r.path, r.access&l.handled)
-		a.close(at)
-	}
-	for i, rights := range access {
-		if rights&l.handled != 0 {
-			// What a name like /dev/stdin opens is the file that was given, wherever it is from. Pipes are under no rules.
-			a.landRule(set, i, "file", rights&l.handled).Tolerate(unix.EBADFD)
-		}
-	}
+	a.Call(unix.SYS_LANDLOCK_CREATE_RULESET, "landlock_create_ruleset", "ruleset", attr, plan.Int(size), plan.Zero).To(set)
 	return set
 }
 
-func (a assembler) landRule(set plan.Reg, at int, object string, access uint64) *plan.Step {
-	const pathBeneath = 1 // LANDLOCK_RULE_PATH_BENEATH
+// landRules adds the steps that fill a ruleset with what is allowed in every command, once the root is as commands see it.
+func (a assembler) landRules(l *landlock, set plan.Reg) {
+	a.Stage("landlock")
+	for _, r := range l.rules {
+		attr := a.beneath(r.access&l.handled, -1)
+		at := a.openat2(plan.None, r.path, unix.O_PATH, "O_PATH", 0, r.path)
+		a.Last().Into(plan.Arg{Value: attr.Value + 8}, "parent")
+		if r.path != "/" {
+			a.Last().Tolerate().Skipping(2) // not in a root of the caller's, or gone from one that somebody changes: nothing is granted
+		}
+		a.landRule(set, attr, r.path)
+		a.close(at)
+	}
+}
+
+// beneath is a struct landlock_path_beneath_attr; a descriptor of -1 is filled in by a step.
+func (a assembler) beneath(access uint64, fd int) plan.Arg {
 	attr := make([]byte, 12)
 	binary.NativeEndian.PutUint64(attr, access)
-	binary.NativeEndian.PutUint32(attr[8:], uint32(at))
-	return a.Call(unix.SYS_LANDLOCK_ADD_RULE, "landlock_add_rule", object, plan.R(set), plan.Flag(pathBeneath, "PATH_BENEATH"),
-		a.Bytes(attr, fmt.Sprintf("{%s, %d}", landNames(access), at)), plan.Zero)
+	binary.NativeEndian.PutUint32(attr[8:], uint32(int32(fd)))
+	at := "parent"
+	if fd >= 0 {
+		at = fmt.Sprint(fd)
+	}
+	return a.Bytes(attr, fmt.Sprintf("{%s, %s}", landNames(access), at))
+}
+
+func (a assembler) landRule(set plan.Reg, attr plan.Arg, object string) *plan.Step {
+	const pathBeneath = 1 // LANDLOCK_RULE_PATH_BENEATH
+	return a.Call(unix.SYS_LANDLOCK_ADD_RULE, "landlock_add_rule", object, plan.R(set), plan.Flag(pathBeneath, "PATH_BENEATH"), attr, plan.Zero)
 }
 
 // restrict adds the step from which on the rules hold. It needs no_new_privs.
@@ -230,7 +252,7 @@ func reopen(f *os.File) (access uint64) {
 			return
 		}
 		switch kind := st.Mode & unix.S_IFMT; {
-		case kind == unix.S_IFSOCK:
+		case kind == unix.S_IFSOCK, kind == unix.S_IFIFO && nameless(int(fd)):
 		case kind == unix.S_IFDIR:
 			access = landRead | landWrite
 		case flags&unix.O_PATH != 0:
@@ -248,6 +270,12 @@ func reopen(f *os.File) (access uint64) {
 		}
 	})
 	return access
+}
+
+// nameless tells a pipe from a FIFO, which has a path.
+func nameless(fd int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.PIPEFS_MAGIC
 }
 
 // describe says what is restricted.

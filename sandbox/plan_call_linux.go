@@ -104,9 +104,10 @@ func (a assembler) keepOnly(regs []plan.Reg, inherit int) {
 }
 
 func (a assembler) close(r plan.Reg) {
-	_, object, named := strings.Cut(a.Plan().Regs[r], ":")
+	name := a.Plan().RegName(r)
+	_, object, named := strings.Cut(name, ":")
 	if !named {
-		object = a.Plan().Regs[r]
+		object = name
 	}
 	a.Call(unix.SYS_CLOSE, "close", object, plan.R(r))
 }

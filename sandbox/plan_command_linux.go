@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
@@ -42,24 +43,67 @@ type commandPlan struct {
 	*plan.Plan
 	mode     launch.Mode
 	attempts []string // paths tried, from step Exec on
-	listen   *wire.Listen
 }
 
-// compileCommand makes the plan of a command. Its inputs are PID 1's descriptor, one tasks file for each v1 hierarchy,
-// then the program's files. It makes no system call.
+// commandShape is what the plans of commands differ in before it comes to names: all commands of a shape have a base in common.
+type commandShape struct {
+	files  int
+	tty    bool
+	reopen string // the rights to open each of the files again, 8 bytes each; "": none needs any
+}
+
+func (c *commandSpec) shape() commandShape {
+	s := commandShape{files: c.files, tty: c.tty}
+	for _, rights := range c.reopen {
+		if rights != 0 {
+			var b []byte
+			for _, r := range c.reopen {
+				b = binary.NativeEndian.AppendUint64(b, r)
+			}
+			s.reopen = string(b)
+			break
+		}
+	}
+	return s
+}
+
+// commandBase is what the plans of all commands of a shape begin with.
+type commandBase struct {
+	plan    *plan.Plan
+	mode    launch.Mode
+	filter  plan.Arg // in the plan's data
+	flags   plan.Arg // of the filter
+	rules   plan.Reg // Landlock's ruleset; None: there is none
+	listen  *wire.Listen
+	shared  bool // it is the sandbox's own, which comes along with the files
+	encoded []byte
+	id      uint64      // of the zygote's copy
+	known   atomic.Bool // the zygote has it
+}
+
+// compileCommand makes the plan of a command. It makes no system call.
 func compileCommand(s *spec, ids idPlan, lastCap, tasks int, w *walls, c *commandSpec) *commandPlan {
+	return compileBase(s, ids, lastCap, tasks, w, c.shape()).command(c)
+}
+
+// compileBase makes the part of a command's plan that does not depend on what is executed. Its inputs are PID 1's descriptor, one tasks file for
+// each v1 hierarchy, the ruleset if it is shared, then the program's files.
+func compileBase(s *spec, ids idPlan, lastCap, tasks int, w *walls, shape commandShape) *commandBase {
 	a := newAssembler()
-	p := &commandPlan{mode: launch.Join}
+	b := &commandBase{mode: launch.Join, rules: plan.None}
 	own := s.namespaces
 	if own.Has(namespace.Time) {
-		p.mode = launch.Copy // EUSERS otherwise, time_namespaces(7)
+		b.mode = launch.Copy // EUSERS otherwise, time_namespaces(7)
 	}
 	pidfd := a.Input("sandbox")
 	var groups, files []plan.Reg
 	for range tasks {
 		groups = append(groups, a.Input("tasks"))
 	}
-	for range c.files {
+	if b.shared = w.landlock != nil && shape.reopen == ""; b.shared {
+		b.rules = a.Input("ruleset")
+	}
+	for range shape.files {
 		files = append(files, a.Input("file"))
 	}
 
@@ -82,26 +126,41 @@ func compileCommand(s *spec, ids idPlan, lastCap, tasks int, w *walls, c *comman
 	kept := files
 	if w.listening != nil {
 		sock := a.Reg("socket")
-		p.listen = &wire.Listen{Socket: int32(sock), Listener: int32(a.Reg("listener"))}
+		b.listen = &wire.Listen{Socket: int32(sock), Listener: int32(a.Reg("listener"))}
 		kept = append(slices.Clone(files), sock)
 	}
-	a.keepOnly(kept, len(files))
-	rules := plan.None
-	if w.landlock != nil {
-		rules = a.ruleset(w.landlock, len(kept), c.reopen)
+	if b.shared {
+		kept = append(kept[:len(kept):len(kept)], b.rules)
 	}
-	a.session(c.tty)
+	a.keepOnly(kept, len(files))
+	if b.shared {
+		b.rules = kept[len(kept)-1]
+	} else if w.landlock != nil {
+		b.rules = a.ruleset(w.landlock, len(files), shape.reopen)
+	}
+	a.session(shape.tty)
 	a.bindCPUs(w.cpus)
 	a.privileges(s, ids, lastCap)
 	if !own.Has(namespace.PID) {
 		a.deathSignal(unix.SIGKILL) // no PID namespace ends it with the sandbox
 	}
+	if len(w.filter) > 0 {
+		b.filter, b.flags = a.Filter(w.filter), w.filterFlags()
+	}
+	b.plan = a.Plan()
+	return b
+}
+
+// command makes the plan of a command of the base's shape.
+func (b *commandBase) command(c *commandSpec) *commandPlan {
+	a := assembler{Builder: plan.After(b.plan)}
+	p := &commandPlan{mode: b.mode}
 	a.Stage("directory")
 	a.Call(unix.SYS_CHDIR, "chdir", c.dir, a.Str(c.dir))
-	if rules != plan.None {
-		a.restrict(rules)
+	if b.rules != plan.None {
+		a.restrict(b.rules)
 	}
-	a.exec(p, w, c)
+	a.exec(p, b.filter, b.flags, b.listen, c)
 	p.Plan = a.Plan()
 	return p
 }
@@ -149,13 +208,13 @@ func (a assembler) privileges(s *spec, ids idPlan, lastCap int) {
 }
 
 // exec resets the signal mask, installs the filter and becomes the program.
-func (a assembler) exec(p *commandPlan, w *walls, c *commandSpec) {
+func (a assembler) exec(p *commandPlan, filter, flags plan.Arg, listen *wire.Listen, c *commandSpec) {
 	a.Stage("exec")
 	a.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "process", plan.Flag(unix.SIG_SETMASK, "SIG_SETMASK"), a.Words("[]", 0), plan.Null, plan.Int(8))
-	if len(w.filter) > 0 {
-		step := a.Call(unix.SYS_SECCOMP, "seccomp", "filter", plan.Flag(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), w.filterFlags(), a.Filter(w.filter))
-		if w.listening != nil {
-			step.To(plan.Reg(p.listen.Listener))
+	if filter.Kind == plan.Data {
+		step := a.Call(unix.SYS_SECCOMP, "seccomp", "filter", plan.Flag(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), flags, filter)
+		if listen != nil {
+			step.To(plan.Reg(listen.Listener))
 		}
 	}
 	p.attempts = execPaths(c.path, c.env)

@@ -18,12 +18,13 @@ type initPlan struct {
 	mapped  []mappedTree
 	pivots  []plan.Reg // results of pivot_root, where chroot may stand in for it
 	notes   []string   // for the report
+	ruleset plan.Reg   // Landlock's, which the zygote keeps for the commands
 }
 
 // compileInit turns a spec into the plan of its PID 1. It makes no system call.
-func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *sources) *initPlan {
+func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *sources, l *landlock) *initPlan {
 	a := newAssembler()
-	p := &initPlan{ids: ids}
+	p := &initPlan{ids: ids, ruleset: plan.None}
 	own := s.namespaces
 	if ids.copy || own.Has(namespace.Time) {
 		p.mode = launch.Copy
@@ -47,6 +48,10 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 	keep := []plan.Reg{lifeline, image}
 	// The zygote's steps come first in time, so its trees are known to exist when descriptors are sorted out.
 	p.handles = r.openHandles(&keep)
+	if l != nil {
+		a.InParent(func() { p.ruleset = a.newRuleset(l) })
+		keep = append(keep, p.ruleset)
+	}
 	a.Stage("start")
 	a.keepOnly(keep, 1)
 	a.become(s, ids, own)
@@ -55,6 +60,9 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 		a.limitNamespaces(r, ids)
 		r.pivot()
 		r.fill()
+	}
+	if l != nil {
+		a.landRules(l, keep[len(keep)-1])
 	}
 	a.network(own)
 	a.hostname(s, own)

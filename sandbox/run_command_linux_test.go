@@ -292,3 +292,15 @@ func TestRunOfPackage(t *testing.T) {
 	_, err = Run(inTime(t), nil)
 	assert.ErrorIs(t, err, ErrInvalid)
 }
+
+// What a command sets on the empty input it is given, others do not see: it is opened for each.
+func TestCommandNullIsItsOwn(t *testing.T) {
+	t.Parallel()
+	sb := standing(t)
+	const flags = `sed -n 's/^flags:\s*//p' /proc/self/fdinfo/0`
+	before := sh(t, sb, flags)
+	after := sh(t, sb, `perl -MFcntl -e 'fcntl(STDIN, F_SETFL, O_NONBLOCK|O_APPEND) or die $!'; `+flags)
+	assert.NotEqual(t, before, after, "control: it is set")
+	assert.Equal(t, before, sh(t, sb, flags))
+	assert.Equal(t, "readable writable", sh(t, sb, "cat < /dev/stdin && echo -n 'readable ' && : > /proc/self/fd/0 && echo writable"))
+}

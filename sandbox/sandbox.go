@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -329,6 +328,3 @@ func (sb *Sandbox) FS() fs.FS { return sandboxFS{sb} }
 func (sb *Sandbox) Command(name string, args ...string) *Cmd {
 	return &Cmd{Path: name, Args: append([]string{name}, args...), sandbox: sb}
 }
-
-// files that a command does not share are /dev/null.
-func openNull() (*os.File, error) { return os.OpenFile(os.DevNull, os.O_RDWR, 0) }

@@ -34,8 +34,29 @@ type zygoteClient struct {
 	listens map[uint64]func(uint64, int)  // who answers for a command's filter; must not block
 	ends    map[uint64]chan struct{}      // closed when a sandbox's PID 1 is gone
 	early   map[uint64]bool               // sandboxes that ended before anybody watched them
+	bases   map[string]*commandBase       // by their encoding
 	gone    bool
 	why     error
+}
+
+// maxBases bounds what is kept of the plans of commands, here and in the zygote. With more than so many kinds of sandboxes at once they are sent again.
+const maxBases = 128
+
+// shareBase returns the one of all equal bases that is used from now on.
+func (c *zygoteClient) shareBase(b *commandBase) *commandBase {
+	b.encoded = b.plan.Encode()
+	key := fmt.Sprintf("%s %d", b.encoded, b.flags.Value) // the flags come in a later step
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if before := c.bases[key]; before != nil {
+		return before
+	}
+	if c.bases == nil || len(c.bases) >= maxBases {
+		c.bases = map[string]*commandBase{}
+	}
+	b.id = c.next.Add(1)
+	c.bases[key] = b
+	return b
 }
 
 // theZygote is the one of this process. A dead one is replaced by the next New.
@@ -316,6 +337,7 @@ type request struct {
 	body  any
 	plan  *plan.Plan
 	files []int
+	base  []byte             // of a Start: the plan's base, if the zygote may not have it
 	exit  chan *wire.Exit    // where a Start's end is to be told
 	told  func([]wire.Event) // who is told what a Watch sees
 
@@ -325,9 +347,22 @@ type request struct {
 // tamper, if set, sees every request before it is sent, and the zygote's own plan. Tests make steps fail with it.
 var tamper atomic.Pointer[func(*request)]
 
+// standAlone gives the request a plan that can be changed: one without a base.
+func (r *request) standAlone() {
+	if r.plan == nil || r.plan.Base == nil {
+		return
+	}
+	r.plan, r.base = r.plan.Whole(), nil
+	if req, ok := r.body.(wire.StartRequest); ok {
+		req.Base = 0
+		r.body = req
+	}
+}
+
 // begin sends a request and returns its number and where the reply will be.
 func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
 	if f := tamper.Load(); f != nil {
+		r.standAlone()
 		(*f)(&r)
 	}
 	id := c.next.Add(1)
@@ -351,6 +386,9 @@ func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
 	var raw []byte
 	if r.plan != nil {
 		raw = r.plan.Encode()
+	}
+	if r.kind == wire.Start {
+		raw = wire.JoinParts(r.base, raw)
 	}
 	if err := c.conn.Send(r.kind, id, r.body, raw, r.files); err != nil {
 		c.forget(id)

@@ -28,6 +28,7 @@ type step struct {
 	errnos  uint64
 	skip    uint64
 	want    int64
+	store   uint64 // where the result goes as an int32; 0: nowhere
 }
 
 // cloneArgs is struct clone_args of <linux/sched.h>, as of Linux 5.7.
@@ -55,9 +56,9 @@ type control struct {
 // arena is memory outside the Go heap which the launched process reads and writes while it shares the parent's memory.
 // It is a shared mapping, so that a launch without shared memory can use it as well.
 type arena struct {
+	shape
 	mem []byte
 	ctl *control
-	n   int // registers
 }
 
 const (
@@ -89,71 +90,92 @@ func (p *arenaPool) reclaim() {
 
 func align(n int) int { return (n + arenaAlign - 1) &^ (arenaAlign - 1) }
 
+// shape is where the parts of a plan lie in an arena.
+type shape struct{ regs, stepsAt, dataAt, size int }
+
+func shapeOf(p *plan.Plan) shape {
+	regs, data := len(p.Regs), len(p.Data)
+	if p.Base != nil {
+		regs, data = regs+len(p.Base.Regs), data+len(p.Base.Data)
+	}
+	s := shape{regs: regs, stepsAt: regsAt + align(8*regs)}
+	s.dataAt = s.stepsAt + align(p.Steps()*int(unsafe.Sizeof(step{})))
+	s.size = s.dataAt + data + arenaAlign
+	return s
+}
+
+var regsAt = align(int(unsafe.Sizeof(control{})))
+
 func newArena(p *plan.Plan) (*arena, error) {
-	regsAt := align(int(unsafe.Sizeof(control{})))
-	stepsAt := regsAt + align(8*len(p.Regs))
-	dataAt := stepsAt + align(len(p.Child)*int(unsafe.Sizeof(step{})))
-	a, err := grab(dataAt + len(p.Data) + arenaAlign)
+	sh := shapeOf(p)
+	a, err := grab(sh.size)
 	if err != nil {
 		return nil, err
 	}
+	a.shape = sh
 	c := a.ctl
 	*c = control{fullMask: ^uint64(0)}
 	c.done = 1
 	c.regs = a.addr(regsAt)
-	c.steps = a.addr(stepsAt)
-	c.nsteps = int64(len(p.Child))
-	a.n = len(p.Regs)
-	for i := range a.n {
+	c.steps = a.addr(sh.stepsAt)
+	c.nsteps = int64(p.Steps())
+	for i := range sh.regs {
 		*a.reg(plan.Reg(i)) = -1
 	}
-	data := a.mem[dataAt:]
-	copy(data, p.Data)
-	for _, r := range p.Relocs {
-		*(*uintptr)(unsafe.Pointer(&data[r.At])) = a.addr(dataAt + int(r.To))
+	steps := unsafe.Slice((*step)(unsafe.Pointer(&a.mem[sh.stepsAt])), p.Steps()+1)
+	data := a.mem[sh.dataAt:]
+	if p.Base != nil {
+		steps, data = a.put(p.Base, steps, data)
 	}
-	steps := unsafe.Slice((*step)(unsafe.Pointer(&a.mem[stepsAt])), len(p.Child)+1)
-	for i := range p.Child {
-		steps[i] = a.lower(&p.Child[i], dataAt)
-	}
+	a.put(p, steps, data)
 	return a, nil
+}
+
+// put writes a part of a plan into the arena and returns what is left of it.
+func (a *arena) put(p *plan.Plan, steps []step, data []byte) ([]step, []byte) {
+	for i := range p.Child {
+		a.lower(&steps[i], &p.Child[i])
+	}
+	n := copy(data, p.Data)
+	for _, r := range p.Relocs {
+		*(*uintptr)(unsafe.Pointer(&a.mem[a.dataAt+int(r.At)])) = a.addr(a.dataAt + int(r.To))
+	}
+	return steps[len(p.Child):], data[n:]
 }
 
 func (a *arena) addr(off int) uintptr { return uintptr(unsafe.Pointer(&a.mem[0])) + uintptr(off) }
 
 func (a *arena) reg(r plan.Reg) *int64 {
-	base := align(int(unsafe.Sizeof(control{})))
-	return (*int64)(unsafe.Pointer(&a.mem[base+8*int(r)]))
+	return (*int64)(unsafe.Pointer(&a.mem[regsAt+8*int(r)]))
 }
 
 func (a *arena) regs() []int64 {
-	out := make([]int64, a.n)
+	out := make([]int64, a.shape.regs)
 	for i := range out {
 		out[i] = atomic.LoadInt64(a.reg(plan.Reg(i)))
 	}
 	return out
 }
 
-// dataAt is where the data area of p lies.
-func (a *arena) dataAt(p *plan.Plan) int {
-	return align(int(unsafe.Sizeof(control{}))) + align(8*len(p.Regs)) + align(len(p.Child)*int(unsafe.Sizeof(step{})))
-}
-
 // lower turns a step of a plan into one with addresses.
-func (a *arena) lower(s *plan.Step, dataAt int) step {
-	l := step{nr: s.Nr, out: int64(s.Out), skip: uint64(s.Skip), want: s.Want}
-	for i, arg := range s.Args {
+func (a *arena) lower(l *step, s *plan.Step) {
+	*l = step{nr: s.Nr, out: int64(s.Out), skip: uint64(s.Skip), want: s.Want}
+	for i := range s.Args {
+		arg := &s.Args[i]
 		switch arg.Kind {
 		case plan.Imm:
 			l.args[i] = uint64(arg.Value)
 		case plan.Data:
-			l.args[i] = uint64(a.addr(dataAt + int(arg.Value)))
+			l.args[i] = uint64(a.addr(a.dataAt + int(arg.Value)))
 		case plan.FromReg:
 			l.args[i] = uint64(arg.Value)
 			l.regMask |= 1 << i
 		case plan.Control:
 			l.args[i] = uint64(a.cell(int(arg.Value)))
 		}
+	}
+	if s.Stores {
+		l.store = uint64(a.addr(a.dataAt + int(s.Store.Value)))
 	}
 	if s.Soft {
 		l.flags |= flagSoft
@@ -167,7 +189,6 @@ func (a *arena) lower(s *plan.Step, dataAt int) step {
 	for i, e := range s.Errnos {
 		l.errnos |= uint64(e) << (16 * i)
 	}
-	return l
 }
 
 func (a *arena) cell(c int) uintptr {

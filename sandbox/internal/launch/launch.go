@@ -39,6 +39,7 @@ type Request struct {
 	Flags  uint64    // clone flags of the process that execs, beyond memory and descriptors
 	Cgroup int       // directory of a cgroup v2 to start in; -1: the parent's
 	Until  time.Time // the launch is given up then; zero: never
+	Keep   plan.Reg  // a descriptor that the parent's own steps open, and that outlives the launch as Process.Kept; None: none
 
 	// Started, if set, is called with the process's PID as soon as it exists; the process waits for its end. It may fill
 	// registers. An error from it ends the launch.
@@ -53,6 +54,7 @@ type Request struct {
 type Process struct {
 	PID   int
 	PIDFD int
+	Kept  int64 // the caller's too
 	Regs  []int64
 }
 
@@ -71,29 +73,37 @@ func (e *StepError) Unwrap() error { return e.Errno }
 // Launch starts a process and returns when it has called execve, when all steps of a plan without execve are done, or when the launch
 // failed: with *StepError for a failed step, another error for a failed clone.
 func Launch(r *Request) (*Process, error) {
-	if len(r.Files) != len(r.Plan.Inputs) {
-		return nil, fmt.Errorf("plan wants %d descriptors, has %d: %w", len(r.Plan.Inputs), len(r.Files), unix.EINVAL)
+	inputs := r.Plan.Inputs
+	if r.Plan.Base != nil {
+		inputs = slices.Concat(r.Plan.Base.Inputs, inputs)
+	}
+	if len(r.Files) != len(inputs) {
+		return nil, fmt.Errorf("plan wants %d descriptors, has %d: %w", len(inputs), len(r.Files), unix.EINVAL)
 	}
 	a, err := newArena(r.Plan)
 	if err != nil {
 		return nil, fmt.Errorf("map launch arena: %w", err)
 	}
-	for i, reg := range r.Plan.Inputs {
+	for i, reg := range inputs {
 		*a.reg(reg) = int64(r.Files[i])
 	}
 	own := *r
-	l := &launch{Request: &own, arena: a}
+	l := &launch{Request: &own, arena: a, kept: -1}
 	defer a.release()
 	defer func() {
 		for _, fd := range l.opened {
 			_ = unix.Close(fd)
 		}
+		closeFD(int(l.kept))
 	}()
 	r.Handle.hold(l)
 	defer r.Handle.hold(nil)
 	p, err := l.run()
 	if l.apart != nil {
 		l.apart.over <- err == nil
+	}
+	if err == nil {
+		p.Kept, l.kept = l.kept, -1
 	}
 	return p, err
 }
@@ -169,6 +179,7 @@ type launch struct {
 	apart    *apart       // with Listen
 	stopping bool         // killed through its handle
 	opened   []int        // by the parent's own steps: they serve the launch only
+	kept     int64        // see Request.Keep
 }
 
 func (l *launch) run() (*Process, error) {
@@ -290,24 +301,30 @@ func (l *launch) note(s *plan.Step, res int) {
 
 // parentSteps runs the zygote's own steps of the plan.
 func (l *launch) parentSteps() error {
-	at := l.dataAt(l.Plan)
 	for _, p := range l.Plan.Patches {
-		*(*int64)(unsafe.Pointer(&l.mem[at+int(p.At)])) = *l.reg(p.Reg)
+		*(*int64)(unsafe.Pointer(&l.mem[l.dataAt+int(p.At)])) = *l.reg(p.Reg)
 	}
 	for i := 0; i < len(l.Plan.Parent); i++ {
 		s := &l.Plan.Parent[i]
-		res, errno := l.exec(l.lower(s, at))
+		var low step
+		l.lower(&low, s)
+		res, errno := l.exec(&low)
 		if errno != 0 {
 			if !tolerated(s, errno) {
 				return &StepError{Step: -i - 1, Errno: errno, Regs: l.regs()}
 			}
 			res = -int64(errno)
 			i += s.Skip
+		} else if l.Keep != plan.None && s.Out == l.Keep {
+			l.kept = res
 		} else {
 			l.note(s, int(res))
 		}
 		if s.Out != plan.None {
 			*l.reg(s.Out) = res
+		}
+		if s.Stores && res >= 0 {
+			*(*int32)(unsafe.Pointer(&l.mem[l.dataAt+int(s.Store.Value)])) = int32(res)
 		}
 	}
 	return nil
@@ -325,7 +342,7 @@ func tolerated(s *plan.Step, errno syscall.Errno) bool {
 	return len(s.Errnos) == 0
 }
 
-func (l *launch) exec(s step) (int64, syscall.Errno) {
+func (l *launch) exec(s *step) (int64, syscall.Errno) {
 	if s.nr < 0 {
 		return 0, syscall.Errno(-s.nr)
 	}

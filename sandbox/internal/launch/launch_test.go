@@ -127,3 +127,31 @@ func BenchmarkLaunch(bm *testing.B) {
 		}
 	})
 }
+
+// The result of a step can be an argument in a struct of a later one, and a plan runs the same after a base.
+func TestStoreAndBase(t *testing.T) {
+	for name, m := range modes {
+		t.Run(name, func(t *testing.T) {
+			b := builder(m)
+			out := b.Input("out")
+			b.Call(unix.SYS_FCNTL, "fcntl", "", plan.R(out), plan.Int(unix.F_DUPFD_CLOEXEC), plan.Int(400)).To(b.Reg("copy"))
+			b = plan.After(b.Plan())
+			number := b.Bytes([]byte{0xee, 0xee, 0xee, 0xee, 'x', 'y', 0, 0}, "number")
+			b.Call(unix.SYS_FCNTL, "fcntl", "", plan.R(out), plan.Int(unix.F_DUPFD_CLOEXEC), plan.Int(500)).Into(number, "number")
+			b.Call(unix.SYS_WRITE, "write", "", plan.R(out), number, plan.Int(6)).Wanting(6)
+			execTrue(b, "/bin/true")
+			var pipe [2]int
+			require.NoError(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
+			defer unix.Close(pipe[0])
+			p, err := Launch(&Request{Plan: b.Plan(), Files: pipe[1:], Mode: m, Cgroup: -1})
+			_ = unix.Close(pipe[1])
+			require.NoError(t, err)
+			assert.Equal(t, 0, wait(t, p).ExitStatus())
+			got := make([]byte, 16)
+			n, err := unix.Read(pipe[0], got)
+			require.NoError(t, err)
+			assert.Equal(t, []byte{0xf4, 1, 0, 0, 'x', 'y'}, got[:n], "500, little endian, and nothing beyond")
+			assert.EqualValues(t, 400, p.Regs[1])
+		})
+	}
+}

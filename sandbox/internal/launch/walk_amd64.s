@@ -98,6 +98,11 @@ check:
 	JLT	noout
 	MOVQ	AX, (R14)(BX*8)
 noout:
+	MOVQ	step_store(R13), BX
+	TESTQ	BX, BX
+	JEQ	nostore
+	MOVL	AX, (BX)
+nostore:
 	MOVQ	step_flags(R13), BX
 	TESTQ	$const_flagFork, BX
 	JEQ	nofork

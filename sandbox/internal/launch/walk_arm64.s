@@ -88,6 +88,10 @@ check:
 	TBNZ	$63, R9, noout
 	MOVD	R0, (R21)(R9<<3)
 noout:
+	MOVD	step_store(R20), R9
+	CBZ	R9, nostore
+	MOVW	R0, (R9)
+nostore:
 	MOVD	step_flags(R20), R9
 	AND	$const_flagFork, R9, R10
 	CBZ	R10, nofork

@@ -25,6 +25,13 @@ func NewBuilder() *Builder {
 	return &Builder{p: &Plan{Exec: -1}, strs: map[string]uint32{}}
 }
 
+// After returns the builder of a plan that begins with base, which must not be changed any more.
+func After(base *Plan) *Builder {
+	b := NewBuilder()
+	b.p.Base = base
+	return b
+}
+
 // Plan returns what was built.
 func (b *Builder) Plan() *Plan { return b.p }
 
@@ -41,7 +48,11 @@ func (b *Builder) InParent(f func()) {
 // Reg allots a register.
 func (b *Builder) Reg(name string) Reg {
 	b.p.Regs = append(b.p.Regs, name)
-	return Reg(len(b.p.Regs) - 1)
+	n := len(b.p.Regs) - 1
+	if b.p.Base != nil {
+		n += len(b.p.Base.Regs)
+	}
+	return Reg(n)
 }
 
 // Input allots a register for the next descriptor sent along with the plan.
@@ -55,10 +66,10 @@ func (b *Builder) Input(name string) Reg {
 func (b *Builder) Output(r Reg) { b.p.Outputs = append(b.p.Outputs, r) }
 
 // Exec says that the child's next step is its first execve.
-func (b *Builder) Exec() { b.p.Exec = len(b.p.Child) }
+func (b *Builder) Exec() { b.p.Exec = b.p.Steps() }
 
 // Len is the number of the child's steps so far.
-func (b *Builder) Len() int { return len(b.p.Child) }
+func (b *Builder) Len() int { return b.p.Steps() }
 
 // Call appends a step; the returned pointer may be used to refine it until the next one is appended.
 func (b *Builder) Call(nr int, call, object string, args ...Arg) *Step {
@@ -85,6 +96,12 @@ func (s *Step) Tolerate(errnos ...syscall.Errno) *Step {
 
 // Skipping passes over n following steps after a tolerated error.
 func (s *Step) Skipping(n int) *Step { s.Skip = n; return s }
+
+// Into also stores the step's result into the first four bytes that a Bytes argument points at.
+func (s *Step) Into(data Arg, text string) *Step {
+	s.Store, s.Stores = Arg{Kind: Data, Value: data.Value, Text: text}, true
+	return s
+}
 
 // Wanting fails the step with ENOSPC unless its result is n.
 func (s *Step) Wanting(n int) *Step { s.Want, s.HasWant = int64(n), true; return s }
@@ -128,7 +145,7 @@ func (b *Builder) str(s string) uint32 {
 	if at, ok := b.strs[s]; ok {
 		return at
 	}
-	at := uint32(len(b.p.Data))
+	at := b.end()
 	b.p.Data = append(append(b.p.Data, s...), 0)
 	b.strs[s] = at
 	return at
@@ -140,12 +157,21 @@ func (b *Builder) Bytes(data []byte, text string) Arg {
 }
 
 func (b *Builder) bytes(data []byte) uint32 {
-	for len(b.p.Data)%8 != 0 {
+	for b.end()%8 != 0 {
 		b.p.Data = append(b.p.Data, 0)
 	}
-	at := uint32(len(b.p.Data))
+	at := b.end()
 	b.p.Data = append(b.p.Data, data...)
 	return at
+}
+
+// end is the offset of what is added to the data area next.
+func (b *Builder) end() uint32 {
+	n := len(b.p.Data)
+	if b.p.Base != nil {
+		n += len(b.p.Base.Data)
+	}
+	return uint32(n)
 }
 
 // Words is a pointer to a struct of 64-bit words.

@@ -11,14 +11,14 @@ import (
 // The encoded form leaves out the names: the zygote reports an index, the host program knows the rest.
 
 const (
-	codecVersion = 1
+	codecVersion = 2
 	maxSteps     = 1 << 15
 	maxData      = 64 << 20
 )
 
 var errCodec = errors.New("plan: malformed encoding")
 
-// Encode returns the plan's wire form.
+// Encode returns the plan's wire form, without its base.
 func (p *Plan) Encode() []byte {
 	e := encoder{buf: make([]byte, 0, 64+(len(p.Parent)+len(p.Child))*80+len(p.Data))}
 	e.u32(codecVersion)
@@ -43,15 +43,27 @@ func (p *Plan) Encode() []byte {
 	return e.buf
 }
 
-// Decode reads what Encode wrote; every index and offset in the result is within bounds.
-func Decode(buf []byte) (*Plan, error) {
+// Decode reads what Encode wrote of a plan without a base; every index and offset in the result is within bounds.
+func Decode(buf []byte) (*Plan, error) { return DecodeAfter(nil, buf) }
+
+// DecodeAfter is Decode for a plan with that base, which must have been decoded itself.
+func DecodeAfter(base *Plan, buf []byte) (*Plan, error) {
+	if base != nil && (base.Base != nil || len(base.Parent)+len(base.Patches) > 0) {
+		return nil, errCodec
+	}
 	d := decoder{buf: buf}
 	if d.u32() != codecVersion {
 		return nil, errCodec
 	}
-	p := &Plan{Exec: int(int32(d.u32()))}
+	p := &Plan{Base: base, Exec: int(int32(d.u32()))}
 	nregs := d.count(MaxRegs)
 	p.Regs = make([]string, nregs)
+	if base != nil {
+		nregs += len(base.Regs)
+	}
+	if nregs > MaxRegs {
+		return nil, errCodec
+	}
 	p.Inputs = d.regs(nregs)
 	p.Outputs = d.regs(nregs)
 	p.Parent = d.steps(nregs)
@@ -72,16 +84,22 @@ func Decode(buf []byte) (*Plan, error) {
 }
 
 func (p *Plan) inBounds() bool {
-	if p.Exec < -1 || p.Exec >= len(p.Child) && p.Exec != -1 {
+	if p.Exec < -1 || p.Exec >= p.Steps() && p.Exec != -1 {
 		return false
 	}
+	size, regs, own := len(p.Data), len(p.Regs), 0
+	if p.Base != nil {
+		own = len(p.Base.Data)
+		size, regs = size+own, regs+len(p.Base.Regs)
+	}
 	for _, r := range p.Relocs {
-		if uint64(r.At)+8 > uint64(len(p.Data)) || int(r.To) >= len(p.Data) {
+		// The base's data may be pointed at, but not written to.
+		if int64(r.At) < int64(own) || int64(r.At)+8 > int64(size) || int64(r.To) >= int64(size) {
 			return false
 		}
 	}
 	for _, r := range p.Patches {
-		if uint64(r.At)+8 > uint64(len(p.Data)) || r.Reg == None {
+		if int64(r.At) < int64(own) || int64(r.At)+8 > int64(size) || r.Reg == None {
 			return false
 		}
 	}
@@ -90,9 +108,12 @@ func (p *Plan) inBounds() bool {
 			if s.Skip < 0 || i+s.Skip >= len(list) {
 				return false
 			}
+			if s.Stores && (s.Store.Value < int64(own) || s.Store.Value+4 > int64(size)) {
+				return false
+			}
 			for _, a := range s.Args {
-				if a.Kind == Data && (a.Value < 0 || a.Value >= int64(len(p.Data))) ||
-					a.Kind == FromReg && (a.Value < 0 || a.Value >= int64(len(p.Regs))) ||
+				if a.Kind == Data && (a.Value < 0 || a.Value >= int64(size)) ||
+					a.Kind == FromReg && (a.Value < 0 || a.Value >= int64(regs)) ||
 					a.Kind == Control && (a.Value < 0 || a.Value > CellInner) || a.Kind > Control {
 					return false
 				}
@@ -119,7 +140,7 @@ func (e *encoder) steps(list []Step) {
 	for i := range list {
 		s := &list[i]
 		flags := uint32(len(s.Args))
-		for bit, on := range []bool{s.Soft, s.Fork, s.HasWant} {
+		for bit, on := range []bool{s.Soft, s.Fork, s.HasWant, s.Stores} {
 			if on {
 				flags |= 1 << (8 + bit)
 			}
@@ -129,6 +150,7 @@ func (e *encoder) steps(list []Step) {
 		e.u32(uint32(s.Skip))
 		e.i64(s.Nr)
 		e.i64(s.Want)
+		e.u32(uint32(s.Store.Value))
 		e.u32(uint32(len(s.Errnos)))
 		for _, n := range s.Errnos {
 			e.u32(uint32(n))
@@ -201,11 +223,12 @@ func (d *decoder) steps(nregs int) []Step {
 	for i := range list {
 		s := &list[i]
 		flags := d.u32()
-		s.Soft, s.Fork, s.HasWant = flags&(1<<8) != 0, flags&(1<<9) != 0, flags&(1<<10) != 0
+		s.Soft, s.Fork, s.HasWant, s.Stores = flags&(1<<8) != 0, flags&(1<<9) != 0, flags&(1<<10) != 0, flags&(1<<11) != 0
 		s.Out = d.reg(nregs)
 		s.Skip = int(int32(d.u32()))
 		s.Nr = d.i64()
 		s.Want = d.i64()
+		s.Store = Arg{Kind: Data, Value: int64(d.u32())}
 		s.Errnos = make([]syscall.Errno, d.count(4))
 		for j := range s.Errnos {
 			s.Errnos[j] = syscall.Errno(d.u32())

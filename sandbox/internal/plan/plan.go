@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,6 +58,8 @@ type Step struct {
 	Fork    bool            // the caller ends here, the new process goes on
 	Want    int64           // with HasWant: any other result is ENOSPC (a short write)
 	HasWant bool
+	Store   Arg // of kind Data: the result, as an int32, is stored there too; a system call can then take it in a struct
+	Stores  bool
 }
 
 // Reloc says that the eight bytes at offset At of the data area hold a pointer to offset To.
@@ -70,6 +73,10 @@ type Patch struct {
 
 // Plan is what one launch does.
 type Plan struct {
+	// Base, if not nil, is what the plan begins with: its steps, data, registers and inputs come before those here, and indices and offsets count
+	// both. Many plans may share a base, which is then never changed. It has no base itself and nothing for the parent.
+	Base *Plan
+
 	Parent  []Step // run by the zygote while the new process waits for CellGo
 	Child   []Step // run by the new process
 	Data    []byte
@@ -84,15 +91,53 @@ type Plan struct {
 // Step returns the step of an index that counts the child's steps from zero and the parent's from -1 downwards.
 func (p *Plan) Step(i int) (Step, bool) {
 	switch {
-	case i >= 0 && i < len(p.Child):
-		return p.Child[i], true
+	case i >= 0 && i < p.Steps():
+		if base := p.Steps() - len(p.Child); i >= base {
+			return p.Child[i-base], true
+		}
+		return p.Base.Child[i], true
 	case i < 0 && -i-1 < len(p.Parent):
 		return p.Parent[-i-1], true
 	}
 	return Step{}, false
 }
 
-// Inject makes the step of that index (see Step) fail with an errno without being executed.
+// Steps is the number of the child's steps, those of the base included.
+func (p *Plan) Steps() int {
+	if p.Base != nil {
+		return len(p.Base.Child) + len(p.Child)
+	}
+	return len(p.Child)
+}
+
+// RegName is the name of a register, of the base or of the plan's own.
+func (p *Plan) RegName(r Reg) string {
+	if p.Base != nil {
+		if int(r) < len(p.Base.Regs) {
+			return p.Base.Regs[r]
+		}
+		r -= Reg(len(p.Base.Regs))
+	}
+	return p.Regs[r]
+}
+
+// Whole returns the plan without a base: itself, if it has none.
+func (p *Plan) Whole() *Plan {
+	b := p.Base
+	if b == nil {
+		return p
+	}
+	w := *p
+	w.Base = nil
+	w.Child = slices.Concat(b.Child, p.Child)
+	w.Data = slices.Concat(b.Data, p.Data)
+	w.Relocs = slices.Concat(b.Relocs, p.Relocs)
+	w.Regs = slices.Concat(b.Regs, p.Regs)
+	w.Inputs = slices.Concat(b.Inputs, p.Inputs)
+	return &w
+}
+
+// Inject makes the step of that index (see Step) fail with an errno without being executed. The plan must have no base.
 func (p *Plan) Inject(i int, errno syscall.Errno) bool {
 	switch {
 	case i >= 0 && i < len(p.Child):
@@ -107,6 +152,7 @@ func (p *Plan) Inject(i int, errno syscall.Errno) bool {
 
 // String prints every step, one a line, those of the zygote first.
 func (p *Plan) String() string {
+	p = p.Whole()
 	var b strings.Builder
 	for _, s := range p.Parent {
 		b.WriteString("zygote  " + p.line(s) + "\n")
@@ -129,6 +175,9 @@ func (p *Plan) line(s Step) string {
 	b.WriteByte(')')
 	if s.Out != None {
 		b.WriteString(" = " + p.name(s.Out))
+	}
+	if s.Stores {
+		b.WriteString(" -> " + p.arg(s.Store))
 	}
 	if s.Soft {
 		b.WriteString(" ?")

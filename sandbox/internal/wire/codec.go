@@ -339,3 +339,19 @@ func structCoder(t reflect.Type, depth int) (*coder, error) {
 	}
 	return c, nil
 }
+
+// JoinParts makes one of two parts of a message.
+func JoinParts(a, b []byte) []byte {
+	out := make([]byte, 0, 4+len(a)+len(b))
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(a)))
+	return append(append(out, a...), b...)
+}
+
+// SplitParts is the reverse of JoinParts.
+func SplitParts(raw []byte) (a, b []byte, err error) {
+	if len(raw) < 4 || uint64(binary.LittleEndian.Uint32(raw)) > uint64(len(raw)-4) {
+		return nil, nil, ErrProtocol
+	}
+	n := 4 + int(binary.LittleEndian.Uint32(raw))
+	return raw[4:n:n], raw[n:], nil
+}

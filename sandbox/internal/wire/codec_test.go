@@ -197,3 +197,15 @@ func benchCodec[T any](b *testing.B, v *T) {
 	}
 	b.ReportMetric(float64(len(buf)), "bytes")
 }
+
+func TestParts(t *testing.T) {
+	for _, c := range [][2]string{{"", ""}, {"a", ""}, {"", "b"}, {"abc", "de"}} {
+		a, b, err := SplitParts(JoinParts([]byte(c[0]), []byte(c[1])))
+		require.NoError(t, err)
+		assert.Equal(t, c, [2]string{string(a), string(b)})
+	}
+	for _, raw := range []string{"", "abc", "\x01\x00\x00\x00", "\xff\xff\xff\xffabcdef"} {
+		_, _, err := SplitParts([]byte(raw))
+		assert.ErrorIs(t, err, ErrProtocol, "%q", raw)
+	}
+}

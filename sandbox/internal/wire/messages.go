@@ -85,13 +85,17 @@ type CreateRequest struct {
 	Regs bool
 	// Work is the name of the directory that an upper layer of the host is worked on in. Then the last two descriptors of the message are no inputs
 	// of the plan: the directory above, and the layer, locked. They are kept until nothing of the sandbox is left.
-	Work string `json:",omitempty"`
+	Work string
+	// Ruleset is the register with the Landlock ruleset that commands are restricted by; negative: there is none.
+	Ruleset int32
 }
 
 // StartRequest starts a command. The plan's inputs are PID 1's descriptor, one `tasks` file for each of Answer.Tasks,
-// then the files of the message.
+// the sandbox's Landlock ruleset if asked for, then the program's files. The part that follows is that of JoinParts: a plan which other commands
+// have for a base too, unless the zygote has been sent it before, and what comes after it.
 type StartRequest struct {
 	Box    uint64
+	Base   uint64 // number of the base; 0: the plan has none
 	Name   string
 	Launch Launch
 	Limits cgroup.Limits // of the command's own leaf
@@ -102,6 +106,9 @@ type StartRequest struct {
 	Wall      time.Duration // 0: none
 	Keep      bool          // its leftovers may stay
 	Listen    *Listen       // its filter has a listener
+	// Files are the program's, by their place in the message, or Null.
+	Files   []int16
+	Ruleset bool
 }
 
 // Listen names registers of a command's plan, see launch.Listen.
@@ -112,6 +119,9 @@ type MemoryRequest struct {
 	Command uint64
 	TID     int
 }
+
+// Null in StartRequest.Files stands for /dev/null, opened for this command alone.
+const Null = -1
 
 // BoxRequest is about a sandbox.
 type BoxRequest struct {
@@ -183,6 +193,8 @@ type Answer struct {
 	IDBase uint32
 	// Kinds are the events which a Watch is told.
 	Kinds uint16
+	// NoBase, beside an Error, says that the base which a Start named is not there.
+	NoBase bool
 }
 
 // Time is how long a part of a request took.

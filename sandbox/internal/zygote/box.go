@@ -27,6 +27,7 @@ type box struct {
 	pidfd    int      // of PID 1, for setns; closed by end
 	init     *process // PID 1
 	lifeline int      // its write end; PID 1 ends when it is closed
+	ruleset  int      // Landlock's, for the commands; -1: none
 	group    *cgroup.Manager
 	leave    func() // gives up the place that group is in
 	ids      *idRange
@@ -68,7 +69,7 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 		return nil, err
 	}
 	b := &box{
-		id: z.lastBox.Add(1), pidfd: -1, lifeline: -1, ownPIDs: req.OwnPIDs, userNS: req.IDMap != nil,
+		id: z.lastBox.Add(1), pidfd: -1, lifeline: -1, ruleset: -1, ownPIDs: req.OwnPIDs, userNS: req.IDMap != nil,
 		commands: map[uint64]*command{}, walks: map[*launch.Handle]bool{}, late: &z.handlers, gone: make(chan struct{}), closed: make(chan struct{}),
 	}
 	a := &wire.Answer{Box: b.id}
@@ -145,7 +146,10 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	b.lifeline = pipe[1]
 	r := &launch.Request{
 		Plan: p, Files: append([]int{z.image, pipe[0]}, files...), Mode: launch.Mode(req.Launch.Mode),
-		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout),
+		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout), Keep: plan.None,
+	}
+	if req.Ruleset >= 0 {
+		r.Keep = plan.Reg(req.Ruleset)
 	}
 	// The user namespace's descriptor serves the launch only.
 	var extra []int
@@ -178,6 +182,9 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	proc, err := launch.Launch(r)
 	if err != nil {
 		return launchError("launch", err)
+	}
+	if r.Keep != plan.None {
+		b.ruleset = int(proc.Kept)
 	}
 	awaitProgram(proc.PID)
 	a.PID = proc.PID
@@ -366,6 +373,10 @@ func (b *box) release() error {
 	if b.pidfd >= 0 {
 		_ = unix.Close(b.pidfd)
 		b.pidfd = -1
+	}
+	if b.ruleset >= 0 {
+		_ = unix.Close(b.ruleset)
+		b.ruleset = -1
 	}
 	for _, l := range b.kept {
 		_ = l.Kill(soon())

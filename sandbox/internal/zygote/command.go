@@ -39,7 +39,10 @@ func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
 	if err := m.Decode(&c.req); err != nil {
 		return nil, err
 	}
-	p, err := plan.Decode(m.Raw)
+	p, err := z.planOf(&c.req, m.Raw)
+	if errors.Is(err, errNoBase) {
+		return &wire.Answer{NoBase: true}, err
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +98,30 @@ func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 		r.Cgroup = c.leaf.FD()
 		r.Files = append(r.Files, c.leaf.TasksFDs()...)
 	}
-	r.Files = append(r.Files, files...)
+	if c.req.Ruleset {
+		if c.box.ruleset < 0 {
+			return nil, wire.ErrProtocol
+		}
+		r.Files = append(r.Files, c.box.ruleset)
+	}
+	null := -1
+	defer func() { closeFD(null) }()
+	for _, at := range c.req.Files {
+		switch {
+		case at >= 0 && int(at) < len(files):
+			r.Files = append(r.Files, files[at])
+			continue
+		case at != wire.Null:
+			return nil, wire.ErrProtocol
+		case null < 0:
+			// One of its own for every command: what fcntl(2) sets on an open file is seen by all who have it.
+			var err error
+			if null, err = unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+				return nil, &stageError{"files", "open", os.DevNull, err}
+			}
+		}
+		r.Files = append(r.Files, null)
+	}
 	r.Listen = c.listen()
 	c.started = time.Now()
 	proc, err := launch.Launch(r)
@@ -109,6 +135,46 @@ func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 		return nil, launchError("launch", err)
 	}
 	return proc, nil
+}
+
+// planOf is the plan of a Start. Its base stays, for other commands.
+func (z *zygote) planOf(req *wire.StartRequest, raw []byte) (*plan.Plan, error) {
+	first, rest, err := wire.SplitParts(raw)
+	if err != nil {
+		return nil, err
+	}
+	if req.Base == 0 {
+		return plan.Decode(rest)
+	}
+	z.mu.Lock()
+	base := z.bases[req.Base]
+	z.mu.Unlock()
+	switch {
+	case base == nil && len(first) == 0:
+		return nil, errNoBase
+	case base == nil:
+		if base, err = plan.Decode(first); err != nil {
+			return nil, err
+		}
+		z.mu.Lock()
+		if z.bases == nil || len(z.bases) >= maxBases {
+			z.bases = map[uint64]*plan.Plan{}
+		}
+		z.bases[req.Base] = base
+		z.mu.Unlock()
+	}
+	return plan.DecodeAfter(base, rest)
+}
+
+// maxBases bounds what is kept of plans.
+const maxBases = 128
+
+var errNoBase = errors.New("the plan's base is not here")
+
+func closeFD(fd int) {
+	if fd >= 0 {
+		_ = unix.Close(fd)
+	}
 }
 
 // kill asks for the command's end.

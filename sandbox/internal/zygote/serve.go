@@ -13,6 +13,7 @@ import (
 
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/pause"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,7 @@ type zygote struct {
 	mu       sync.Mutex
 	boxes    map[uint64]*box
 	commands map[uint64]*command
+	bases    map[uint64]*plan.Plan // that plans of commands begin with
 	lastBox  atomic.Uint64
 }
 
