@@ -80,6 +80,15 @@ type Cmd struct {
 // execve(2): ENOENT if there is no such program, EACCES if it may not be executed, ENOEXEC if it is no program. If ctx is done before the program has
 // ended, the whole command is killed.
 func (c *Cmd) Start(ctx context.Context) error {
+	if err := c.begin(ctx, false); err != nil {
+		return err
+	}
+	go c.attend(ctx)
+	return nil
+}
+
+// begin is Start without anybody who attends to the command. If whole is set nobody needs to know when it has started.
+func (c *Cmd) begin(ctx context.Context, whole bool) error {
 	if ctx == nil {
 		return invalid("Start", "", "has a nil context")
 	}
@@ -89,7 +98,7 @@ func (c *Cmd) Start(ctx context.Context) error {
 	if !c.started.CompareAndSwap(false, true) {
 		return &Error{Stage: "exec", Op: "start", Path: c.Path, Err: errors.New("command has been started already")}
 	}
-	err := c.start(ctx)
+	err := c.start(ctx, whole)
 	if err != nil {
 		closeFiles(c.childs, c.readers, c.writers, c.relays, c.pipes)
 		c.copiers.Wait()
@@ -97,7 +106,7 @@ func (c *Cmd) Start(ctx context.Context) error {
 	return err
 }
 
-func (c *Cmd) start(ctx context.Context) error {
+func (c *Cmd) start(ctx context.Context, whole bool) error {
 	e, err := c.sandbox.standing("start")
 	if err != nil {
 		return err
@@ -130,6 +139,8 @@ func (c *Cmd) start(ctx context.Context) error {
 	if err := c.sandbox.enter("start"); err != nil {
 		return err
 	}
+	// What is copied has to be copied from the start.
+	spec.whole = whole && len(c.sinks)+len(c.writers) == 0
 	if c.proc, err = e.start(ctx, spec, files); err != nil {
 		c.sandbox.live.Done()
 		return c.sandbox.orClosed("start", e, err)
@@ -137,7 +148,6 @@ func (c *Cmd) start(ctx context.Context) error {
 	closeFiles(c.childs)
 	c.childs = nil
 	c.startCopying()
-	go c.attend(ctx)
 	return nil
 }
 
@@ -171,21 +181,20 @@ func (c *Cmd) spec(e *engine) (*commandSpec, error) {
 // attend ends the command when ctx is done, waits for its end, and finishes everything about it.
 func (c *Cmd) attend(ctx context.Context) {
 	defer c.sandbox.live.Done()
-	ended := make(chan struct{})
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		select {
-		case <-ctx.Done():
-			err := context.Cause(ctx)
-			c.canceled.Store(&err)
-			c.proc.kill()
-		case <-ended:
-		}
-	}()
+	cut := make(chan struct{})
+	cancel := func() {
+		err := context.Cause(ctx)
+		c.canceled.Store(&err)
+		c.proc.kill()
+	}
+	if c.proc.cut {
+		cancel()
+	}
+	stop := context.AfterFunc(ctx, func() { defer close(cut); cancel() })
 	exit, err := c.proc.wait()
-	close(ended)
-	<-watching
+	if !stop() {
+		<-cut
+	}
 	c.finishCopying()
 	if err != nil {
 		c.waitErr = err
@@ -206,6 +215,11 @@ func (c *Cmd) Wait() (*Result, error) {
 	}
 	close(c.waiting)
 	<-c.done
+	return c.outcome()
+}
+
+// outcome is what Wait returns once all is done.
+func (c *Cmd) outcome() (*Result, error) {
 	closeFiles(c.pipes)
 	if c.waitErr != nil {
 		return nil, c.waitErr
@@ -218,10 +232,13 @@ func (c *Cmd) Wait() (*Result, error) {
 
 // Run is Start and Wait.
 func (c *Cmd) Run(ctx context.Context) (*Result, error) {
-	if err := c.Start(ctx); err != nil {
+	if err := c.begin(ctx, true); err != nil {
 		return nil, err
 	}
-	return c.Wait()
+	c.waited.Store(true)
+	close(c.waiting)
+	c.attend(ctx)
+	return c.outcome()
 }
 
 // Output runs the command and returns its standard output. Unlike in os/exec a program that did not end well is an error too: an

@@ -290,6 +290,7 @@ type process struct {
 	exit chan *wire.Exit
 	keep bool
 	sup  *supervision
+	cut  bool // the context was done before the program was known to run
 }
 
 // launchGrace is how much longer than a command's deadline its launch may take.
@@ -330,15 +331,24 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 		if err != nil {
 			return nil, err
 		}
-		m, err := e.awaitStart(ctx, id, reply)
+		m, cut, err := e.awaitStart(ctx, id, reply)
 		if err != nil {
 			return nil, err
+		}
+		if m != nil && m.Kind == wire.Exited {
+			var x wire.Exit
+			if err := m.Decode(&x); err != nil {
+				return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
+			}
+			base.known.Store(true)
+			exit <- &x
+			return &process{e: e, id: id, pid: x.PID, exit: exit, keep: c.keep, sup: sup, cut: cut}, nil
 		}
 		a, _, err := e.z.answer(m, p.Plan)
 		switch {
 		case err == nil:
 			base.known.Store(true)
-			return &process{e: e, id: id, pid: a.PID, exit: exit, keep: c.keep, sup: sup}, nil
+			return &process{e: e, id: id, pid: a.PID, exit: exit, keep: c.keep, sup: sup, cut: cut}, nil
 		case a != nil && a.NoBase && r.base == nil: // it has had too many others since
 			base.known.Store(false)
 			e.z.forget(id)
@@ -359,7 +369,7 @@ func (e *engine) startRequest(c *commandSpec, files []programFile) (wire.StartRe
 	}
 	req := wire.StartRequest{
 		Box: e.box, Launch: wire.Launch{Timeout: timeout},
-		Limits: e.leafLimits(c.limits), OwnMemory: c.own.Memory, OwnPids: c.own.Pids, CPU: c.limits.CPUTime, Wall: c.limits.WallTime, Keep: c.keep,
+		Limits: e.leafLimits(c.limits), OwnMemory: c.own.Memory, OwnPids: c.own.Pids, CPU: c.limits.CPUTime, Wall: c.limits.WallTime, Keep: c.keep, Whole: c.whole,
 		Files: make([]int16, len(files)),
 	}
 	var fds []int
@@ -398,19 +408,19 @@ func (e *engine) commandBase(c *commandSpec) *commandBase {
 const maxShapes = 16
 
 // awaitStart waits for the exec. A launch that neither succeeds nor dies when the context is done is left to the zygote.
-func (e *engine) awaitStart(ctx context.Context, id uint64, reply <-chan *wire.Message) (*wire.Message, error) {
+func (e *engine) awaitStart(ctx context.Context, id uint64, reply <-chan *wire.Message) (m *wire.Message, cut bool, err error) {
 	select {
 	case m := <-reply:
-		return m, nil
+		return m, false, nil
 	case <-ctx.Done():
 	}
 	e.kill(id)
 	select {
 	case m := <-reply:
-		return m, nil
+		return m, true, nil
 	case <-time.After(time.Second):
 		e.z.forget(id)
-		return nil, &Error{Stage: "exec", Op: "launch", Err: ctx.Err()}
+		return nil, true, &Error{Stage: "exec", Op: "launch", Err: ctx.Err()}
 	}
 }
 

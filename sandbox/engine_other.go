@@ -23,6 +23,7 @@ type engine struct {
 }
 
 type commandSpec struct {
+	whole  bool
 	path   string
 	args   []string
 	env    []string
@@ -36,6 +37,7 @@ type commandSpec struct {
 type process struct {
 	e   *engine
 	pid int
+	cut bool
 }
 
 var (

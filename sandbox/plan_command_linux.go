@@ -26,6 +26,7 @@ type commandSpec struct {
 	limits Limits
 	own    Limits // of it what the command asked for itself
 	keep   bool
+	whole  bool     // nobody needs to know when it starts
 	reopen []uint64 // for each of files, the rights to open it again, see reopen
 }
 

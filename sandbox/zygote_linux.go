@@ -236,6 +236,12 @@ func (c *zygoteClient) deliver(m *wire.Message) {
 		}
 		m.CloseFiles()
 	case wire.Exited:
+		if ch, ok := c.waiting[m.ID]; ok { // it is the reply too
+			delete(c.waiting, m.ID)
+			delete(c.exits, m.ID)
+			ch <- m
+			return
+		}
 		var e wire.Exit
 		if ch, ok := c.exits[m.ID]; ok && m.Decode(&e) == nil {
 			delete(c.exits, m.ID)

@@ -44,14 +44,20 @@ func (m *Message) CloseFiles() {
 	m.Files = nil
 }
 
-// Conn is one end of the socket. Send may be called from many goroutines, Receive from one.
+// Conn is one end of the socket. Its methods may be called from many goroutines.
 type Conn struct {
-	file *os.File
-	raw  syscall.RawConn
-	buf  []byte
-	oob  []byte
-	once sync.Once
+	file  *os.File
+	raw   syscall.RawConn
+	block int // the socket, where calls block a thread instead of leaving the wait to the runtime; otherwise -1
+	once  sync.Once
 }
+
+// input is room for a packet and what comes along.
+type input struct{ buf, oob []byte }
+
+var inputs = sync.Pool{New: func() any {
+	return &input{make([]byte, maxPacket+headSize), make([]byte, unix.CmsgSpace((MaxFiles+1)*4))}
+}}
 
 // NewConn takes over fd, a SOCK_SEQPACKET socket.
 func NewConn(fd int) (*Conn, error) {
@@ -65,7 +71,17 @@ func NewConn(fd int) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{file: f, raw: raw, buf: make([]byte, maxPacket+headSize), oob: make([]byte, unix.CmsgSpace((MaxFiles+1)*4))}, nil
+	return &Conn{file: f, raw: raw, block: -1}, nil
+}
+
+// NewBlockingConn is NewConn for a process that waits for nothing else: a message wakes the very thread that has called Receive, one of them if there are
+// many. It stays open as long as the process lives.
+func NewBlockingConn(fd int) (*Conn, error) {
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
+	return &Conn{file: os.NewFile(uintptr(fd), "belljar-wire"), block: fd}, nil
 }
 
 // Pair returns two connected ends.
@@ -127,14 +143,19 @@ func (c *Conn) send(packet []byte, files []int) error {
 		oob = unix.UnixRights(files...)
 	}
 	var err error
-	werr := c.raw.Write(func(fd uintptr) bool {
+	send := func(fd uintptr) bool {
 		for {
 			_, err = unix.SendmsgN(int(fd), packet, oob, nil, unix.MSG_NOSIGNAL)
 			if err != unix.EINTR {
 				return err != unix.EAGAIN
 			}
 		}
-	})
+	}
+	if c.block >= 0 {
+		send(uintptr(c.block))
+		return os.NewSyscallError("sendmsg", err)
+	}
+	werr := c.raw.Write(send)
 	if werr != nil {
 		return os.ErrClosed // what the file says, internal/poll.ErrFileClosing, is not that
 	}
@@ -143,17 +164,24 @@ func (c *Conn) send(packet []byte, files []int) error {
 
 // Receive returns the next message; io.EOF when the other side is gone.
 func (c *Conn) Receive() (*Message, error) {
-	oob := c.oob
+	in := inputs.Get().(*input)
+	defer inputs.Put(in)
 	var n, oobn, flags int
 	var err error
-	rerr := c.raw.Read(func(fd uintptr) bool {
+	receive := func(fd uintptr) bool {
 		for {
-			n, oobn, flags, _, err = unix.Recvmsg(int(fd), c.buf, oob, unix.MSG_CMSG_CLOEXEC)
+			n, oobn, flags, _, err = unix.Recvmsg(int(fd), in.buf, in.oob, unix.MSG_CMSG_CLOEXEC)
 			if err != unix.EINTR {
 				return err != unix.EAGAIN
 			}
 		}
-	})
+	}
+	var rerr error
+	if c.block >= 0 {
+		receive(uintptr(c.block))
+	} else {
+		rerr = c.raw.Read(receive)
+	}
 	switch {
 	case rerr != nil:
 		return nil, os.ErrClosed
@@ -164,12 +192,12 @@ func (c *Conn) Receive() (*Message, error) {
 	case n == 0:
 		return nil, io.EOF
 	}
-	m := &Message{Files: rights(oob[:oobn])}
+	m := &Message{Files: rights(in.oob[:oobn])}
 	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 		m.CloseFiles()
 		return nil, ErrProtocol
 	}
-	if err := m.parse(c.buf[:n]); err != nil {
+	if err := m.parse(in.buf[:n]); err != nil {
 		m.CloseFiles()
 		return nil, err
 	}

@@ -109,6 +109,8 @@ type StartRequest struct {
 	// Files are the program's, by their place in the message, or Null.
 	Files   []int16
 	Ruleset bool
+	// Whole: the caller waits for the end alone. Of a program that ends soon only Exited is told, in place of the Reply.
+	Whole bool
 }
 
 // Listen names registers of a command's plan, see launch.Listen.
@@ -219,6 +221,7 @@ type Error struct {
 
 // Exit is how a command ended.
 type Exit struct {
+	PID                int    // set where this stands for the Reply as well
 	Status             uint32 // as of wait(2)
 	Wall               time.Duration
 	User               time.Duration // of the first process and the children it waited for

@@ -197,8 +197,8 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		_ = unix.Close(proc.PIDFD)
 		return os.NewSyscallError("fcntl", err)
 	}
-	b.init, err = newProcess(proc.PID, proc.PIDFD)
-	return err
+	b.init = newProcess(proc.PID, proc.PIDFD)
+	return nil
 }
 
 // initLeafName is that of a scope which lxcfs (and systemd) take for the group above.
@@ -243,7 +243,7 @@ func launchError(stage string, err error) error {
 
 // watch waits for PID 1.
 func (z *zygote) watch(b *box) {
-	ws, _, _ := b.init.wait(time.Time{})
+	ws, _, _ := b.init.wait()
 	close(b.gone)
 	b.mu.Lock()
 	closing := b.closing

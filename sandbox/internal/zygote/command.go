@@ -23,7 +23,7 @@ type command struct {
 	box     *box
 	req     wire.StartRequest
 	leaf    *cgroup.Leaf
-	proc    *process
+	proc    atomic.Pointer[process]
 	started time.Time
 	stop    chan struct{} // closed when somebody asks for its end
 	once    sync.Once
@@ -34,23 +34,23 @@ type command struct {
 	over   bool // its program has ended, or never ran; guarded by box.mu
 }
 
-func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
-	c := &command{id: m.ID, conn: z.conn, stop: make(chan struct{}), settled: make(chan struct{})}
+func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) {
+	c = &command{id: m.ID, conn: z.conn, stop: make(chan struct{}), settled: make(chan struct{})}
 	if err := m.Decode(&c.req); err != nil {
-		return nil, err
+		return c, nil, err
 	}
 	p, err := z.planOf(&c.req, m.Raw)
 	if errors.Is(err, errNoBase) {
-		return &wire.Answer{NoBase: true}, err
+		return c, &wire.Answer{NoBase: true}, err
 	}
 	if err != nil {
-		return nil, err
+		return c, nil, err
 	}
 	if c.box, err = z.box(c.req.Box); err != nil {
-		return nil, err
+		return c, nil, err
 	}
 	if !c.box.enter() {
-		return nil, errGone
+		return c, nil, errGone
 	}
 	z.register(c)
 	defer func() {
@@ -66,19 +66,19 @@ func (z *zygote) start(m *wire.Message) (_ *wire.Answer, err error) {
 	}()
 	if c.box.group != nil {
 		if err := c.newLeaf(); err != nil {
-			return nil, err
+			return c, nil, err
 		}
 	}
 	proc, err := c.run(p, m.Files)
 	if err != nil {
-		return nil, err
+		return c, nil, err
 	}
 	c.box.named(c.leaf, proc.PID)
-	if c.proc, err = newProcess(proc.PID, proc.PIDFD); err != nil {
-		_ = unix.Kill(proc.PID, unix.SIGKILL)
-		return nil, err
+	c.proc.Store(newProcess(proc.PID, proc.PIDFD))
+	if c.killed.Load() {
+		c.kill() // it came between the launch and now
 	}
-	return &wire.Answer{PID: proc.PID}, nil
+	return c, &wire.Answer{PID: proc.PID}, nil
 }
 
 func (c *command) newLeaf() (err error) {
@@ -182,6 +182,9 @@ func (c *command) kill() {
 	c.killed.Store(true)
 	c.once.Do(func() { close(c.stop) })
 	c.launch.Kill()
+	if p := c.proc.Load(); p != nil {
+		_ = p.signal(unix.SIGKILL) // the rest follows, see enforce and settle
+	}
 }
 
 // discard removes what a command that could not start has left.
@@ -216,20 +219,25 @@ func (z *zygote) unregister(c *command) {
 	c.box.mu.Unlock()
 }
 
-// afterStart supervises a command once the host program knows that it runs.
-func (z *zygote) afterStart(id uint64, err error) {
-	if err != nil {
-		return
+// follow supervises a command that has been started, until it has been reported and nothing is left of it.
+func (z *zygote) follow(c *command, reply *wire.Answer) {
+	exit := &wire.Exit{}
+	ended := c.look(exit, wholeTime, reply != nil)
+	if reply != nil && !ended {
+		_ = z.conn.Send(wire.Reply, c.id, reply, nil, nil)
 	}
-	z.mu.Lock()
-	c := z.commands[id]
-	z.mu.Unlock()
-	if c == nil {
-		return
+	if !ended {
+		c.supervise(exit)
 	}
-	exit := c.supervise()
 	c.settle(exit)
-	_ = z.conn.Send(wire.Exited, id, exit, nil, nil)
+	if c.box.watched() {
+		c.clear() // what happened to the command is told before how it ended
+		_ = z.conn.Send(wire.Exited, c.id, exit, nil, nil)
+	} else {
+		_ = z.conn.Send(wire.Exited, c.id, exit, nil, nil)
+		c.clear()
+	}
+	launch.ReapStrangers()
 	z.unregister(c)
 }
 
@@ -257,10 +265,11 @@ func (z *zygote) signal(m *wire.Message) error {
 		c.kill()
 		return nil
 	}
-	if c.proc == nil {
+	p := c.proc.Load()
+	if p == nil {
 		return os.ErrProcessDone
 	}
-	if err := c.proc.signal(unix.Signal(req.Signal)); err != nil {
+	if err := p.signal(unix.Signal(req.Signal)); err != nil {
 		if errors.Is(err, unix.ESRCH) {
 			return os.ErrProcessDone
 		}

@@ -5,39 +5,58 @@ package zygote
 import (
 	"errors"
 	"os"
-	"syscall"
+	"sync"
 	"time"
 
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"golang.org/x/sys/unix"
 )
 
-// process is a child that is waited for through its pidfd, without a thread of its own.
+// process is a child that is waited for through its pidfd.
 type process struct {
-	pid  int
-	file *os.File
-	raw  syscall.RawConn
+	pid int
+
+	mu   sync.RWMutex // held for reading while fd is used
+	fd   int          // -1: closed
+	file *os.File     // has fd, once somebody waits without a thread
 }
 
-func newProcess(pid, pidfd int) (*process, error) {
-	if err := unix.SetNonblock(pidfd, true); err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
+func newProcess(pid, pidfd int) *process { return &process{pid: pid, fd: pidfd} }
+
+// waitBriefly reaps the child if it ends within d. It blocks a thread, so that the end is seen at once and costs nothing to prepare for.
+func (p *process) waitBriefly(d time.Duration) (ws unix.WaitStatus, ru unix.Rusage, ended bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.fd < 0 {
+		return 0, ru, false
 	}
-	f := os.NewFile(uintptr(pidfd), "pidfd")
+	for end := time.Now().Add(d); ; {
+		left := max(time.Until(end), 0)
+		ts := unix.NsecToTimespec(int64(left))
+		n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, &ts, nil)
+		if n > 0 {
+			break
+		}
+		if err != unix.EINTR || left == 0 {
+			return 0, ru, false
+		}
+	}
+	pid, err := launch.Wait(p.pid, &ws, unix.WNOHANG, &ru)
+	return ws, ru, err != nil || pid == p.pid
+}
+
+// wait reaps the child, without a thread of its own. It returns os.ErrClosed if p is closed meanwhile.
+func (p *process) wait() (ws unix.WaitStatus, ru unix.Rusage, err error) {
+	f, err := p.open()
+	if err != nil {
+		return 0, ru, err
+	}
 	raw, err := f.SyscallConn()
 	if err != nil {
-		return nil, err
-	}
-	return &process{pid: pid, file: f, raw: raw}, nil
-}
-
-// wait reaps the child. It returns os.ErrDeadlineExceeded if the child still runs at that time (zero: no limit).
-func (p *process) wait(until time.Time) (ws unix.WaitStatus, ru unix.Rusage, err error) {
-	if err := p.file.SetReadDeadline(until); err != nil {
 		return 0, ru, err
 	}
 	var werr error
-	err = p.raw.Read(func(uintptr) bool {
+	err = raw.Read(func(uintptr) bool {
 		var pid int
 		pid, werr = launch.Wait(p.pid, &ws, unix.WNOHANG, &ru)
 		return werr != nil || pid == p.pid
@@ -45,24 +64,41 @@ func (p *process) wait(until time.Time) (ws unix.WaitStatus, ru unix.Rusage, err
 	return ws, ru, errors.Join(err, werr)
 }
 
-// signal sends a signal to this very process, whatever has become of its number.
-func (p *process) signal(sig unix.Signal) error {
-	err := unix.ESRCH
-	cerr := p.raw.Control(func(fd uintptr) {
-		err2 := unix.PidfdSendSignal(int(fd), sig, nil, 0)
-		if err2 == nil {
-			err = 0
-		} else {
-			errors.As(err2, &err)
-		}
-	})
-	switch {
-	case cerr != nil:
-		return unix.ESRCH // closed: it has been waited for
-	case err != 0:
-		return err
+// open gives the descriptor to the runtime's poller.
+func (p *process) open() (*os.File, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fd < 0 {
+		return nil, os.ErrClosed
 	}
-	return nil
+	if err := unix.SetNonblock(p.fd, true); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	if p.file == nil {
+		p.file = os.NewFile(uintptr(p.fd), "pidfd")
+	}
+	return p.file, nil
 }
 
-func (p *process) close() { _ = p.file.Close() }
+// signal sends a signal to this very process, whatever has become of its number.
+func (p *process) signal(sig unix.Signal) error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.fd < 0 {
+		return unix.ESRCH // closed: it has been waited for
+	}
+	return unix.PidfdSendSignal(p.fd, sig, nil, 0)
+}
+
+func (p *process) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.fd < 0:
+	case p.file != nil:
+		_ = p.file.Close() // and whoever waits is woken
+	default:
+		_ = unix.Close(p.fd)
+	}
+	p.fd = -1
+}

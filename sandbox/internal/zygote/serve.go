@@ -24,7 +24,8 @@ type zygote struct {
 	image  int // memfd of PID 1's program
 	groups groups
 
-	handlers sync.WaitGroup // requests under way, and what they have left to be done
+	handlers  sync.WaitGroup // requests under way, and what they have left to be done
+	listening atomic.Int32   // threads that wait for one
 
 	mu       sync.Mutex
 	boxes    map[uint64]*box
@@ -42,7 +43,7 @@ func serve() {
 	_ = os.Chdir("/")
 	debug.SetGCPercent(400)
 
-	conn, err := wire.NewConn(SocketFD)
+	conn, err := wire.NewBlockingConn(SocketFD)
 	if err != nil {
 		fatal(err)
 	}
@@ -59,15 +60,43 @@ func serve() {
 			launch.ReapStrangers()
 		}
 	}()
-	for {
-		m, err := conn.Receive()
-		if err != nil {
-			break
-		}
-		z.handlers.Add(1)
-		go func() { defer z.handlers.Done(); z.handle(m) }()
-	}
+	z.listen()
 	z.shutdown()
+}
+
+// listeners is how many threads wait for requests at least. More of them come about when there are more requests at once than this, and go.
+const listeners = 3
+
+// listen takes requests until the host program is gone. Each listener handles what it has taken itself: a request wakes one thread and no other.
+func (z *zygote) listen() {
+	gone := make(chan struct{})
+	var once sync.Once
+	var listener func()
+	listener = func() {
+		for {
+			m, err := z.conn.Receive()
+			if err != nil {
+				once.Do(func() { close(gone) })
+				return
+			}
+			z.handlers.Add(1)
+			if z.listening.Add(-1) == 0 {
+				z.listening.Add(1)
+				go listener() // there always is one
+			}
+			z.handle(m)
+			z.handlers.Done()
+			if z.listening.Add(1) > listeners {
+				z.listening.Add(-1)
+				return
+			}
+		}
+	}
+	z.listening.Store(listeners)
+	for range listeners {
+		go listener()
+	}
+	<-gone
 }
 
 func fatal(err error) {
@@ -110,6 +139,10 @@ func imageFD() (int, error) {
 // handle answers one request.
 func (z *zygote) handle(m *wire.Message) {
 	defer m.CloseFiles()
+	if m.Kind == wire.Start {
+		z.handleStart(m)
+		return
+	}
 	answer, files, err := z.dispatch(m)
 	if answer == nil {
 		answer = &wire.Answer{}
@@ -121,10 +154,26 @@ func (z *zygote) handle(m *wire.Message) {
 	for _, fd := range files {
 		_ = unix.Close(fd)
 	}
-	if m.Kind == wire.Start {
-		// The program alone has its files now: whoever reads from it sees the end when it ends.
-		m.CloseFiles()
-		z.afterStart(m.ID, err)
+}
+
+// handleStart starts a command and follows it to its end.
+func (z *zygote) handleStart(m *wire.Message) {
+	c, answer, err := z.start(m)
+	if answer == nil {
+		answer = &wire.Answer{}
+	}
+	whole := err == nil && c.req.Whole
+	if err != nil {
+		answer.Error = toWire(err)
+	}
+	if !whole {
+		_ = z.conn.Send(wire.Reply, m.ID, answer, nil, nil)
+		answer = nil
+	}
+	// The program alone has its files now: whoever reads from it sees the end when it ends.
+	m.CloseFiles()
+	if err == nil {
+		z.follow(c, answer)
 	}
 }
 
@@ -132,9 +181,6 @@ func (z *zygote) dispatch(m *wire.Message) (*wire.Answer, []int, error) {
 	switch m.Kind {
 	case wire.Create:
 		a, err := z.create(m)
-		return a, nil, err
-	case wire.Start:
-		a, err := z.start(m)
 		return a, nil, err
 	case wire.Do:
 		return z.do(m)

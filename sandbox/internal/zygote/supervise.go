@@ -16,27 +16,57 @@ import (
 
 func leafName(n uint64) string { return "job-" + strconv.FormatUint(n, 10) }
 
+// wholeTime is how long a program may run without the host program being told that it does, if it only asked for the end.
+const wholeTime = 2 * time.Millisecond
+
+// look waits for a program that ends before any look at its limits is due. Most of those that are short are done here, with a single thread and a single
+// wake-up of it.
+func (c *command) look(exit *wire.Exit, first time.Duration, whole bool) (ended bool) {
+	left := c.nextCheck(0, firstLook)
+	if c.req.Wall > 0 {
+		left = min(left, c.req.Wall-time.Since(c.started))
+	}
+	if whole {
+		left = min(left, first)
+	}
+	p := c.proc.Load()
+	ws, ru, ended := p.waitBriefly(left)
+	if !ended {
+		return false
+	}
+	c.lastCheck(exit)
+	c.ended(exit, ws, &ru)
+	if whole {
+		exit.PID = p.pid
+	}
+	return true
+}
+
 // supervise waits for the command's first process and enforces what the kernel does not enforce by itself.
-func (c *command) supervise() *wire.Exit {
-	exit := &wire.Exit{}
+func (c *command) supervise(exit *wire.Exit) {
 	stop := make(chan struct{})
 	watched := make(chan struct{})
 	go func() { defer close(watched); c.enforce(exit, stop) }()
 
-	ws, ru, err := c.proc.wait(time.Time{})
+	p := c.proc.Load()
+	ws, ru, err := p.wait()
 	if errors.Is(err, os.ErrClosed) {
 		exit.Lost = true
-		go func() { _, _ = launch.Wait(c.proc.pid, nil, 0, nil) }() // it can do nothing but die, one day
+		go func() { _, _ = launch.Wait(p.pid, nil, 0, nil) }() // it can do nothing but die, one day
 	}
 	close(stop)
 	<-watched
+	c.ended(exit, ws, &ru)
+}
+
+// ended notes how the first process has ended.
+func (c *command) ended(exit *wire.Exit, ws unix.WaitStatus, ru *unix.Rusage) {
 	exit.Wall = time.Since(c.started)
 	exit.Status = uint32(ws)
 	exit.User, exit.System = time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())
 	exit.MaxRSS = ru.Maxrss << 10
 	// The end of the sandbox reaches the program through PID 1, before anybody comes to the command.
 	exit.Killed = c.killed.Load() || ws.Signaled() && ws.Signal() == unix.SIGKILL && c.box.isClosing()
-	return exit
 }
 
 // enforce ends the command when its time is up or when asked to, and returns when stop is closed.
@@ -127,7 +157,7 @@ func (c *command) sample(exit *wire.Exit) {
 
 // end kills every process of the command. With neither cgroup nor PID namespace that is its first process only, which New does not allow.
 func (c *command) end(exit *wire.Exit) {
-	_ = c.proc.signal(unix.SIGKILL)
+	_ = c.proc.Load().signal(unix.SIGKILL)
 	go func() {
 		if c.leaf != nil {
 			_ = c.leaf.Kill(soon())
@@ -140,29 +170,34 @@ func (c *command) end(exit *wire.Exit) {
 func (c *command) giveUp() {
 	select {
 	case <-time.After(endPatience):
-		c.proc.close()
+		c.proc.Load().close()
 	case <-c.settled:
 	}
 }
 
-// settle kills what the command has left behind, reads its accounts and removes its leaf. In this order: the accounts
-// of a leaf go with it.
+// settle kills what the command has left behind and reads its accounts, which go with its leaf.
 func (c *command) settle(exit *wire.Exit) {
 	close(c.settled)
-	c.proc.close()
-	defer launch.ReapStrangers()
+	c.proc.Load().close()
 	if c.leaf == nil {
 		c.box.sweepProcesses(c, exit)
 		return
 	}
-	if populated, err := c.leaf.Populated(); err == nil && populated && !c.req.Keep {
+	if populated, err := c.leaf.Populated(); err == nil && populated && (!c.req.Keep || c.killed.Load()) {
 		exit.Leftover = true
 		_ = c.leaf.Kill(soon())
 	}
 	if s, err := c.leaf.Totals(); err == nil {
 		exit.Stats, exit.HasStats = s, true
 	}
-	if c.req.Keep {
+}
+
+// clear removes what is left of a command that has been settled.
+func (c *command) clear() {
+	switch {
+	case c.leaf == nil:
+		return
+	case c.req.Keep:
 		c.box.mu.Lock()
 		c.box.kept = append(c.box.kept, c.leaf)
 		c.box.mu.Unlock()
@@ -170,7 +205,6 @@ func (c *command) settle(exit *wire.Exit) {
 		return
 	}
 	_ = c.leaf.Delete()
-	// What happened to the command is told before how it ended.
 	c.box.tellAll()
 	c.box.unnamed(c.leaf)
 }

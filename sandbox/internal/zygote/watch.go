@@ -90,6 +90,13 @@ func (w *watcher) forward() {
 	}
 }
 
+// watched tells whether anybody is told of events.
+func (b *box) watched() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.watchers) > 0
+}
+
 // tellAll has everything sent that has happened.
 func (b *box) tellAll() {
 	b.mu.Lock()
