@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"slices"
@@ -51,11 +52,24 @@ type budget struct {
 	bytes   int64 // in files, holes counted in full
 	entries int64
 	names   int64 // see maxNames
+	looks   int64 // see perEntry
 	of      Limits
 }
 
 func newBudget(l Limits) *budget {
-	return &budget{raw: l.Bytes, bytes: l.Bytes, entries: l.Entries, of: l}
+	return &budget{raw: l.Bytes, bytes: l.Bytes, entries: l.Entries, looks: perEntry * min(l.Entries, math.MaxInt64/perEntry), of: l}
+}
+
+// perEntry is how many names may be looked up for each entry that there may be. Real images take some dozens: the depth of a path, in each
+// layer; an archive can be made for paths as deep as can be.
+const perEntry = 100
+
+// look takes the names of a path from what may be looked up.
+func (b *budget) look(p string, layers int) error {
+	if b.looks -= int64(strings.Count(p, "/")+1) * int64(layers); b.looks < 0 {
+		return tooMuch("more than %d names to look up", perEntry*min(b.of.Entries, math.MaxInt64/perEntry))
+	}
+	return nil
 }
 
 // What is remembered of directories until a layer is complete is bounded, in bytes: their paths, and what else there is of each.
@@ -96,7 +110,11 @@ func newLayerWriter(root int, lower tree.Stack, b *budget) *layerWriter {
 // write puts the layer that an archive describes into the directory.
 func (w *layerWriter) write(ctx context.Context, r io.Reader) error {
 	defer w.leave()
-	w.dirs["."] = w.inherited(".")
+	top, err := w.inherited(".")
+	if err != nil {
+		return err
+	}
+	w.dirs["."] = top
 	t := tar.NewReader(r)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -201,7 +219,15 @@ func (w *layerWriter) leave() {
 
 // open opens a directory of the layer.
 func (w *layerWriter) open(dir string) (int, error) {
-	return unix.Openat2(w.root, dir, &unix.OpenHow{
+	if err := w.budget.look(dir, 1); err != nil {
+		return -1, err
+	}
+	return beneath(w.root, dir)
+}
+
+// beneath opens a directory below another, to which no link and no mount leads.
+func beneath(dir int, name string) (int, error) {
+	return unix.Openat2(dir, name, &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 	})
@@ -239,18 +265,23 @@ func (w *layerWriter) enter(dir string) (int, error) {
 
 // missing makes the directories that lead to a path and that path itself, where there is nothing yet but whiteouts.
 func (w *layerWriter) missing(dir string) error {
+	parent, err := w.open(".")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(parent) }()
 	at := "."
 	for word := range strings.SplitSeq(dir, "/") {
-		parent, err := w.open(at)
-		if err != nil {
-			return err
-		}
 		at = path.Join(at, word)
-		err = w.missingIn(parent, word, at)
-		_ = unix.Close(parent)
+		if err := w.missingIn(parent, word, at); err != nil {
+			return err
+		}
+		next, err := beneath(parent, word)
 		if err != nil {
 			return err
 		}
+		_ = unix.Close(parent)
+		parent = next
 	}
 	return nil
 }
@@ -262,16 +293,18 @@ func (w *layerWriter) missingIn(parent int, name, at string) error {
 		return err
 	case kind == aWhiteout:
 		return w.mkdir(parent, name, at, dirMeta{mode: 0o755}, true)
-	case kind == nothing && w.linkBelow(at):
-		return unsupported("leads through a symbolic link of a lower layer, %s", quote(at))
-	case kind == nothing:
-		return w.mkdir(parent, name, at, w.inherited(at), false)
 	case kind == aLink:
 		return unix.ELOOP
 	case kind == aFile:
 		return unix.ENOTDIR
+	case kind == aDirectory:
+		return nil
 	}
-	return nil
+	m, err := w.inherited(at)
+	if err != nil {
+		return err
+	}
+	return w.mkdir(parent, name, at, m, false)
 }
 
 // inLayer is what a layer has at a name so far.
@@ -303,20 +336,27 @@ func look(parent int, name string) (inLayer, error) {
 	return aFile, nil
 }
 
-// inherited is what a directory gets that the archive does not have: what it has below.
-func (w *layerWriter) inherited(dir string) dirMeta {
-	st, err := w.lower.Stat(dir)
-	if err != nil || st == nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return dirMeta{mode: 0o755}
+// inherited is what a directory gets that the archive does not have: what it has below. To make one in the place of a link of a lower layer
+// would take away what that led to, and to follow it is another program's business: it knows all layers when it packs one.
+func (w *layerWriter) inherited(dir string) (dirMeta, error) {
+	st, err := w.below(dir)
+	switch {
+	case errors.Is(err, tree.ErrThroughLink) || err == nil && st != nil && st.Mode&unix.S_IFMT == unix.S_IFLNK:
+		return dirMeta{}, unsupported("leads through a symbolic link of a lower layer, %s", quote(dir))
+	case err != nil:
+		return dirMeta{}, err
+	case st == nil || st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return dirMeta{mode: 0o755}, nil
 	}
-	return dirMeta{mode: st.Mode & 0o7777, uid: int(st.Uid), gid: int(st.Gid), mtime: st.Mtim, timed: true}
+	return dirMeta{mode: st.Mode & 0o7777, uid: int(st.Uid), gid: int(st.Gid), mtime: st.Mtim, timed: true}, nil
 }
 
-// linkBelow tells whether the layers below have a link at a path. To make a directory there would take away what the link led to,
-// and to follow it is another program's business: it knows all layers when it packs one.
-func (w *layerWriter) linkBelow(p string) bool {
-	st, err := w.lower.Stat(p)
-	return errors.Is(err, tree.ErrThroughLink) || err == nil && st != nil && st.Mode&unix.S_IFMT == unix.S_IFLNK
+// below returns what the lower layers show at a path; nil for nothing.
+func (w *layerWriter) below(p string) (*unix.Stat_t, error) {
+	if err := w.budget.look(p, len(w.lower)); err != nil {
+		return nil, err
+	}
+	return w.lower.Stat(p)
 }
 
 // mkdir makes a directory, in place of what hid all that is below if it replaces something: a whiteout of this layer, or a file. Then
@@ -400,7 +440,7 @@ func (w *layerWriter) declare(p string, m dirMeta) error {
 // whiteout hides what is below, if there is anything: a mark of nothing would only show. What this layer itself has at the place stays, and
 // then is all there is.
 func (w *layerWriter) whiteout(p string) error {
-	st, err := w.lower.Stat(p)
+	st, err := w.below(p)
 	if err != nil && !errors.Is(err, tree.ErrThroughLink) {
 		return err
 	}
@@ -442,8 +482,11 @@ func (w *layerWriter) opaque(dir string) error {
 
 // markOpaque hides what a directory has below, if it has anything there.
 func (w *layerWriter) markOpaque(dir string) error {
-	st, err := w.lower.Stat(dir)
-	if err != nil || st == nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+	st, err := w.below(dir)
+	if err != nil && !errors.Is(err, tree.ErrThroughLink) {
+		return err
+	}
+	if st == nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
 	}
 	fd, err := w.open(dir)
