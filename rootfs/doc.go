@@ -7,6 +7,9 @@
 // no mount and exports nothing that could, since a mount in the wrong process is a danger
 // to the machine. Only [HostFacts] looks at the host, and it only looks.
 //
+// A [Volume] is a directory that outlives sandboxes, and a [Store] keeps the layers of images, which package
+// rootfs/image unpacks.
+//
 // Whatever an operation mounts is mounted nosuid and nodev, and private: mount events
 // cross in neither direction.
 package rootfs

@@ -135,10 +135,14 @@ func (s Store) open(create bool) (*openStore, error) {
 		if err != nil {
 			break
 		}
-		if merr := unix.Mkdirat(o.dir, sub.name, 0o700); merr != nil && merr != unix.EEXIST {
-			err = o.fail("mkdirat", sub.name, merr)
-		} else if *sub.fd, merr = unix.Openat(o.dir, sub.name, openDir, 0); merr != nil {
-			err = o.fail("openat", sub.name, merr)
+		if create {
+			if err = unix.Mkdirat(o.dir, sub.name, 0o700); err != nil && err != unix.EEXIST {
+				err = o.fail("mkdirat", sub.name, err)
+				break
+			}
+		}
+		if *sub.fd, err = unix.Openat(o.dir, sub.name, openDir, 0); err != nil {
+			err = o.fail("openat", sub.name, err)
 		}
 	}
 	if err != nil {

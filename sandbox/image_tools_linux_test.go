@@ -181,7 +181,7 @@ func ofImage(lines []string) []string {
 		switch f[0] {
 		case "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/proc", "/dev", "/":
 			continue
-		case "/etc", "/data/d4/new", "/data/d4/new/of", "/data/d4/new/of/its":
+		case "/etc", "/data", "/data/d4", "/data/d4/new", "/data/d4/new/of", "/data/d4/new/of/its":
 			f[4] = "" // made by whoever unpacks
 		}
 		if os.Geteuid() != 0 {
