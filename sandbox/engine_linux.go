@@ -32,13 +32,16 @@ type engine struct {
 	box     uint64
 	pid     int
 	tasks   int
-	grouped bool          // commands have a cgroup
-	counted bool          // CPU time is accounted
-	ended   chan struct{} // closed when PID 1 is gone
-	plan    *plan.Plan    // of PID 1
-	held    *holdings     // of the host, until close
+	grouped bool                    // commands have a cgroup
+	counted bool                    // CPU time is accounted
+	ended   chan struct{}           // closed when PID 1 is gone
+	plan    *plan.Plan              // of PID 1
+	held    *holdings               // of the host, until close
+	scratch atomic.Pointer[os.File] // the layer in memory that the job writes to; nil: none
+	idBase  uint32                  // the first of the sandbox's own range of ids on the host; 0: none
 	report  Report
 	updated atomic.Pointer[spec] // by Update: only limits differ
+	points  []string             // paths of the root at which something of the sandbox's own is
 
 	baseMu sync.Mutex
 	bases  map[commandShape]*commandBase
@@ -110,6 +113,12 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	if err != nil {
 		return nil, err
 	}
+	e.points = pointsOf(ops)
+	shown, err := sources.addScratch(s)
+	if err != nil {
+		return nil, err
+	}
+	defer shown.Close()
 	if err := e.planLandlock(ops, sources); err != nil {
 		return nil, err
 	}
@@ -123,6 +132,7 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	}
 	e.held.image = img
 	e.lap("create", &begin)
+	e.takeScratch(shown)
 	e.describe(p)
 	return e, nil
 }
@@ -218,6 +228,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			e.spec.limits, e.spec.countIO = limits, countIO
 		}
 		e.box, e.pid, e.tasks, e.grouped, e.counted, e.ended = a.Box, a.PID, a.Tasks, a.Group, a.CPU, ended
+		e.idBase = a.IDBase
 		e.z.watch(a.Box, ended)
 		e.absorb(a, p)
 		return e.checkAccounts()
@@ -502,6 +513,7 @@ func (e *engine) freeze(frozen bool) error {
 func (e *engine) close() error {
 	defer e.held.release()
 	defer e.walls.listening.close()
+	defer e.dropScratch()
 	e.z.unwatch(e.box)
 	_, _, err := e.z.call(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
 	if errors.Is(err, ErrClosed) {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/belljar-go/belljar/cgroup"
+	"github.com/belljar-go/belljar/rootfs"
 )
 
 // Sandboxes are Linux's: elsewhere programs that use them compile, and New says ErrUnsupported.
@@ -63,6 +64,8 @@ func (*engine) stats() (Stats, error) { return Stats{}, errNotHere }
 func (*engine) start(context.Context, *commandSpec, []programFile) (*process, error) {
 	return nil, errNotHere
 }
+
+func (*engine) delta() (rootfs.Delta, func(), error) { return rootfs.Delta{}, nil, errNotHere }
 
 func (*engine) terminal(WindowSize) (control, end *os.File, err error) { return nil, nil, errNotHere }
 func (*engine) readFile(string) (fs.File, error)                       { return nil, errNotHere }

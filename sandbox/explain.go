@@ -186,6 +186,23 @@ var remedies = []remedy{
 			"Copy it to ext4, xfs or btrfs, or make it readable for everybody and use WithIDMap.",
 	},
 	{
+		paths:  []string{overlayObject},
+		errnos: []syscall.Errno{syscall.ENODEV},
+		text:   "The kernel has no overlayfs: load the module (modprobe overlay), or give the root as one directory with WithRootfs, which needs none if the directory has all mount points.",
+	},
+	{
+		paths:  []string{overlayObject},
+		errnos: []syscall.Errno{syscall.EPERM, syscall.EACCES},
+		text: "Overlayfs is refused to this process: the kernel allows it in a user namespace since Linux 5.11, but a security module or a container's seccomp profile may still forbid it. " +
+			"Run the program as root, or lay the directories over each other yourself, with fuse-overlayfs say, and give the result with WithRootfs; belljar runs no such helper.",
+	},
+	{
+		paths:  []string{overlayObject},
+		errnos: []syscall.Errno{syscall.EINVAL, syscall.EOPNOTSUPP, syscall.EREMOTE},
+		text: "Overlayfs does not take these directories: NFS, FUSE and overlayfs itself cannot hold what is written (WithUpper), and some, as vfat, cannot be a layer at all. " +
+			"Put them on ext4, xfs or btrfs; dmesg has the kernel's reason.",
+	},
+	{
 		steps:  []string{"mount"},
 		errnos: []syscall.Errno{syscall.EPERM, syscall.EACCES},
 		text: "Mounting is refused. Inside a container its seccomp or AppArmor profile may do that (docker: --security-opt apparmor=unconfined); " +
@@ -240,6 +257,9 @@ var remedies = []remedy{
 			"update docker (20.10.10 or later) and libseccomp (2.5 or later).",
 	},
 }
+
+// overlayObject is what errors of mounting layers are about.
+const overlayObject = "layers over each other"
 
 // errUsers is EUSERS as Linux numbers it, which not every operating system has.
 const errUsers = syscall.Errno(87)

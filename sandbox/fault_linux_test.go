@@ -188,13 +188,14 @@ func TestFaultSetup(t *testing.T) {
 		opts []Option
 		step int
 	}{
-		"full":   {fullOptions(t), 1},
-		"rootfs": {append(fullOptions(t), WithRootfs(root)), 1},
-		"upper":  {append(fullOptions(t), WithRootfs(root), WithUpper(filepath.Join(t.TempDir(), "upper"))), 1},
-		"time":   {[]Option{WithTime(1e9)}, 5},
-		"host":   {hostOptions(), 3},
-		"proc":   {[]Option{WithProc(ViewFiles), BestEffort(WithMemory("64m")), WithHidePID(HideProcesses), WithDevice("/dev/zero", "/dev/my/zero")}, 4},
-		"pids":   {[]Option{WithProcPIDs()}, 19},
+		"full":    {fullOptions(t), 1},
+		"rootfs":  {append(fullOptions(t), WithRootfs(root)), 1},
+		"upper":   {append(fullOptions(t), WithRootfs(root), WithUpper(filepath.Join(t.TempDir(), "upper"))), 1},
+		"scratch": {append(fullOptions(t), WithRootfs(root), WithScratch("1m")), 3},
+		"time":    {[]Option{WithTime(1e9)}, 5},
+		"host":    {hostOptions(), 3},
+		"proc":    {[]Option{WithProc(ViewFiles), BestEffort(WithMemory("64m")), WithHidePID(HideProcesses), WithDevice("/dev/zero", "/dev/my/zero")}, 4},
+		"pids":    {[]Option{WithProcPIDs()}, 19},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -208,7 +209,7 @@ func TestFaultSetup(t *testing.T) {
 			})
 			sb := newBox(t, c.opts...)
 			res, err := sb.Run(inTime(t), "/bin/true")
-			if name == "rootfs" || name == "upper" {
+			if slices.Contains([]string{"rootfs", "upper", "scratch"}, name) {
 				require.ErrorIs(t, err, unix.ENOENT, "there is nothing in it")
 				return
 			}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/belljar-go/belljar/namespace"
@@ -54,27 +55,44 @@ func (p idPlan) mapsGID(id uint32) bool {
 	if p.wire == nil || p.wire.Count > 0 {
 		return p.wire == nil || id < p.wire.Count
 	}
-	for _, line := range strings.Split(p.wire.GIDs, "\n") {
-		var m namespace.IDMap
-		if _, err := fmt.Sscan(line, &m.Inside, &m.Outside, &m.Count); err == nil && id-m.Inside < m.Count {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(mapsOf(p.wire.GIDs), func(m namespace.IDMap) bool { return id-m.Inside < m.Count })
 }
 
 // onHost returns what ids inside are outside, -1 where they are not mapped. Where the zygote chooses the range, they are not known.
 func (p idPlan) onHost(uid, gid uint32) (int, int) {
 	find := func(text string, id uint32) int {
-		for _, line := range strings.Split(text, "\n") {
-			var m namespace.IDMap
-			if _, err := fmt.Sscan(line, &m.Inside, &m.Outside, &m.Count); err == nil && id-m.Inside < m.Count {
+		for _, m := range mapsOf(text) {
+			if id-m.Inside < m.Count {
 				return int(m.Outside + id - m.Inside)
 			}
 		}
 		return -1
 	}
 	return find(p.wire.UIDs, uid), find(p.wire.GIDs, gid)
+}
+
+// fromHost returns what ids outside are inside; those that are not mapped it returns as they are.
+func (p idPlan) fromHost(uid, gid uint32) (uint32, uint32) {
+	find := func(text string, id uint32) uint32 {
+		for _, m := range mapsOf(text) {
+			if id-m.Outside < m.Count {
+				return m.Inside + id - m.Outside
+			}
+		}
+		return id
+	}
+	return find(p.wire.UIDs, uid), find(p.wire.GIDs, gid)
+}
+
+// mapsOf reads the text of an id map.
+func mapsOf(text string) (maps namespace.IDMaps) {
+	for _, line := range strings.Split(text, "\n") {
+		var m namespace.IDMap
+		if _, err := fmt.Sscan(line, &m.Inside, &m.Outside, &m.Count); err == nil {
+			maps = append(maps, m)
+		}
+	}
+	return maps
 }
 
 // ttyGroup is the group that terminals belong to, by a convention older than Linux.

@@ -92,7 +92,26 @@ func (r *rootPlan) scratchLayer(lowers []string) plan.Reg {
 		r.notes = append(r.notes, "WithScratch: before Linux 6.6 tmpfs keeps no user attributes, so a directory of a lower layer cannot be removed once something in it was, nor made again (EIO), and a directory not be renamed (EXDEV)")
 	}
 	r.mkdirs("scratch/upper", "scratch/work")
+	r.showScratch()
 	return r.overlay("merged", lowers, "/scratch/upper", "/scratch/work")
+}
+
+// shownAs is the number under which the scratch layer is sent, since steps do not write numbers to memory: more than a plan has open.
+const shownAs = 500
+
+// showScratch sends the host program a descriptor of the scratch layer, to which no path leads.
+func (r *rootPlan) showScratch() {
+	if r.show == plan.None {
+		return
+	}
+	at := r.openat2(plan.None, "scratch/upper", unix.O_PATH, "O_PATH", 0, "scratch")
+	sent := r.Reg("fd:scratch")
+	r.Call(unix.SYS_FCNTL, "fcntl", "scratch", plan.R(at), plan.Flag(unix.F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"), plan.Int(shownAs)).To(sent).Wanting(shownAs)
+	r.Last().Tolerate(unix.EINVAL, unix.EMFILE).Skipping(2) // there is a lower limit: the layer cannot be listed then
+	r.Call(unix.SYS_SENDMSG, "sendmsg", "scratch", plan.R(r.show), r.Rights(shownAs), plan.Flag(unix.MSG_NOSIGNAL, "MSG_NOSIGNAL")).Wanting(1)
+	r.close(sent)
+	r.close(at)
+	r.close(r.show)
 }
 
 // keptLayer is a directory of the host over the others. The kernel wants the directory it works in on the same mount, so that of the directory above them
@@ -196,5 +215,5 @@ func (r *rootPlan) mountOverlay(at string, lowers []string, upper, work string) 
 		top = append(top, "/"+l)
 	}
 	options := "userxattr,lowerdir=" + strings.Join(top, ":") + ",upperdir=" + upper + ",workdir=" + work + ",index=off"
-	r.Call(unix.SYS_MOUNT, "mount", "overlay", r.Str("overlay"), r.Str(at), r.Str("overlay"), plan.Flag(unix.MS_NOSUID|unix.MS_NODEV, "MS_NOSUID|MS_NODEV"), r.Str(options))
+	r.Call(unix.SYS_MOUNT, "mount", overlayObject, r.Str("overlay"), r.Str(at), r.Str("overlay"), plan.Flag(unix.MS_NOSUID|unix.MS_NODEV, "MS_NOSUID|MS_NODEV"), r.Str(options))
 }

@@ -49,6 +49,7 @@ type rootPlan struct {
 	// writable: over that is one that the job may write to.
 	writable bool
 	scratch  int64    // bytes of it, if it is in memory
+	show     plan.Reg // a socket on which the host program waits for its descriptor
 	kept     plan.Reg // the tree that it is in, if it is the host's
 	notes    []string
 }
@@ -196,6 +197,11 @@ func (r *rootPlan) openHandles(keep *[]plan.Reg) []string {
 	if r.sources.at[upperKey].handle {
 		r.kept = r.openKept(keep)
 		handles = append(handles, upperKey)
+	}
+	if _, ok := r.sources.at[scratchKey]; ok {
+		r.show = r.Input("socket")
+		*keep = append(*keep, r.show)
+		handles = append(handles, scratchKey)
 	}
 	return handles
 }

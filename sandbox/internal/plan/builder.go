@@ -212,6 +212,23 @@ func (b *Builder) Filter(prog []byte) Arg {
 	return Arg{Kind: Data, Value: int64(at), Text: fmt.Sprintf("{filter of %d instructions}", n)}
 }
 
+// Rights is a pointer to a struct msghdr that sends one descriptor, of a number that is known, with a byte of data (unix(7)).
+func (b *Builder) Rights(fd int) Arg {
+	data := b.bytes([]byte{0})
+	iov := make([]byte, 16)
+	iov[8] = 1
+	vec := b.bytes(iov)
+	b.p.Relocs = append(b.p.Relocs, Reloc{At: vec, To: data})
+	rights := unix.UnixRights(fd)
+	control := b.bytes(rights)
+	head := make([]byte, 56)
+	binary.NativeEndian.PutUint64(head[24:], 1)
+	binary.NativeEndian.PutUint64(head[40:], uint64(len(rights)))
+	at := b.bytes(head)
+	b.p.Relocs = append(b.p.Relocs, Reloc{At: at + 16, To: vec}, Reloc{At: at + 32, To: control})
+	return Arg{Kind: Data, Value: int64(at), Text: fmt.Sprintf("{descriptor %d}", fd)}
+}
+
 func quoteList(list []string) string {
 	q := make([]string, len(list))
 	for i, s := range list {
