@@ -21,6 +21,7 @@ type HeldUpper struct {
 	Work string // of the work directory, there too
 	Made bool   // the directory did not exist before
 
+	bound  bool     // there is a quota to take off
 	parent *os.File // that both are in
 	lock   *os.File // the directory, locked
 }
@@ -129,6 +130,9 @@ func (h *HeldUpper) makeWork(ino uint64) error {
 	} else if err != nil {
 		return err
 	}
+	if err := h.markLike(work); err != nil {
+		return err
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(h.lock.Fd()), &st); err != nil {
 		return err
@@ -163,6 +167,9 @@ func (h *HeldUpper) release(undo bool) {
 	if h.Work != "" && h.lock != nil && h.relock() {
 		// What cannot be removed now is removed by the next who takes the layer.
 		_ = tree.Remove(int(h.parent.Fd()), h.Work)
+		if h.bound {
+			unbound(h.lock)
+		}
 		if undo && h.Made {
 			_ = unix.Unlinkat(int(h.parent.Fd()), h.Name, unix.AT_REMOVEDIR)
 		}

@@ -20,6 +20,12 @@ func HoldUpper(dir string, uid, gid int) (*HeldUpper, error) {
 	return nil, &UpperError{Op: "hold", Path: dir, Err: errors.ErrUnsupported}
 }
 
+// Bound is unsupported here.
+func (h *HeldUpper) Bound(Bound) error { return errors.ErrUnsupported }
+
+// Unbound does nothing here.
+func (h *HeldUpper) Unbound() {}
+
 // Files returns nothing here.
 func (h *HeldUpper) Files() (parent, layer *os.File) { return nil, nil }
 

@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 // A Volume is a value: making one does nothing. What is written to it belongs, on disk, to the id
 // the writer has inside, whatever ids of the host the sandbox runs with; to the caller, if the
 // caller is an ordinary user and the writer the job. How much it can hold is not bounded but by
-// the file system it is on.
+// the file system it is on, unless it has a Size.
 type Volume struct {
 	// Name is that of a named volume: letters, digits, '.', '_' and '-', up to 128, the first a
 	// letter or digit.
@@ -26,6 +27,9 @@ type Volume struct {
 	Dir string
 	// ReadOnly shows the volume read-only.
 	ReadOnly bool
+	// Size is how many bytes a named volume may hold, as project quota of its file system; see [Bound]. It holds for all who have the volume, until it is
+	// removed or another size is asked for: the latest counts. 0 leaves it as it is, at first without a bound.
+	Size int64
 }
 
 // NamedVolume returns the volume of that name in the default store.
@@ -62,6 +66,10 @@ var volumeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 func (v Volume) Validate() error {
 	fail := func(at, why string) error { return &Error{Index: -1, Op: "volume", Path: at, Why: why} }
 	switch {
+	case v.Size < 0 || v.Size > maxBytes:
+		return fail(v.Name, fmt.Sprintf("size %d is not between 0 and %d", v.Size, int64(maxBytes)))
+	case v.Size > 0 && v.Dir != "":
+		return fail(v.Dir, "has a size: only named volumes, which are the library's own, are bounded")
 	case v.Name == "" && v.Dir == "":
 		return fail("", "has neither a name nor a directory")
 	case v.Name != "" && v.Dir != "":

@@ -84,7 +84,38 @@ func (v Volume) hold(uid, gid int) (_ *HeldVolume, err error) {
 		h.Release()
 		return nil, errRemoved
 	}
+	if err := v.bound(); err != nil {
+		h.Release()
+		if made {
+			_ = v.Remove()
+		}
+		return nil, err
+	}
 	return h, nil
+}
+
+// bound sets the size of a volume that has one.
+func (v Volume) bound() error {
+	if v.Size == 0 {
+		return nil
+	}
+	dir, err := os.OpenFile(v.Path(), dirFlags, 0)
+	if err == nil {
+		_, err = setBound(dir, Bound{Bytes: v.Size, Files: FilesFor(v.Size)})
+		_ = dir.Close()
+	}
+	if err != nil {
+		return &VolumeError{Op: "bound", Path: v.Path(), Err: cause(err)}
+	}
+	return nil
+}
+
+// giveBack takes the quota off a volume that is about to go. What counts for its project goes with it.
+func (v Volume) giveBack() {
+	if dir, err := os.OpenFile(v.Path(), dirFlags, 0); err == nil {
+		unbound(dir)
+		_ = dir.Close()
+	}
 }
 
 // locked opens the lock file of a volume and takes a lock, without waiting.
@@ -189,6 +220,7 @@ func (v Volume) Remove() error {
 	if err := removeTree(trash); err != nil {
 		return err
 	}
+	v.giveBack()
 	if err := os.Rename(v.Path(), trash); err != nil {
 		return &VolumeError{Op: "rename", Path: v.Path(), Err: cause(err)}
 	}

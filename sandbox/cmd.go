@@ -343,8 +343,14 @@ func (c *Cmd) judge(x *exitFacts) *Result {
 	} else {
 		r.Signal = x.signal
 	}
-	if r.Verdict = decideVerdict(f); r.Verdict == SyscallDenied {
+	r.Verdict = decideVerdict(f)
+	switch r.Verdict {
+	case SyscallDenied:
 		r.Denied, r.Syscall, r.Signal, r.ExitCode = x.denied, x.denied.String(), sigSys, -1
+	case NonZeroExit, Signaled:
+		// Only here does it matter, so only here is it asked for.
+		f.disk = c.proc.e.diskFull()
+		r.Verdict = decideVerdict(f)
 	}
 	r.Usage = x.usage()
 	return r

@@ -42,6 +42,7 @@ type engine struct {
 	report  Report
 	updated atomic.Pointer[spec] // by Update: only limits differ
 	points  []string             // paths of the root at which something of the sandbox's own is
+	disk    disk
 
 	baseMu sync.Mutex
 	bases  map[commandShape]*commandBase
@@ -113,7 +114,7 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e.points = pointsOf(ops)
+	e.points, e.disk.targets = pointsOf(ops), boundedPlaces(s, ops)
 	shown, err := sources.addScratch(s)
 	if err != nil {
 		return nil, err
@@ -514,6 +515,7 @@ func (e *engine) close() error {
 	defer e.held.release()
 	defer e.walls.listening.close()
 	defer e.dropScratch()
+	defer e.closeDisk()
 	e.z.unwatch(e.box)
 	_, _, err := e.z.call(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
 	if errors.Is(err, ErrClosed) {

@@ -65,6 +65,7 @@ func (*engine) start(context.Context, *commandSpec, []programFile) (*process, er
 	return nil, errNotHere
 }
 
+func (*engine) diskFull() bool                       { return false }
 func (*engine) delta() (rootfs.Delta, func(), error) { return rootfs.Delta{}, nil, errNotHere }
 
 func (*engine) terminal(WindowSize) (control, end *os.File, err error) { return nil, nil, errNotHere }

@@ -74,14 +74,30 @@ func WithScratch(size string) Option {
 // system that can, such as ext4, xfs or btrfs. A file system has to keep user attributes.
 //
 // /etc/hosts, /etc/hostname, /etc/resolv.conf and files of WithFile are mounts of the sandbox's own and never get into dir, whatever the job does to them.
-func WithUpper(dir string) Option {
-	o := option{label: "WithUpper", text: dir, key: "WithUpper", value: dir}
+//
+// With a size, such as "1g", dir holds no more, with a file or directory for each 4096 bytes (at least 16384, at most 1048576): by a project quota, which takes ext4 or xfs
+// mounted with prjquota, and root; see [rootfs.Bound]. What was there before counts. Full is EDQUOT or ENOSPC to the job. Without one dir is bounded by its file system alone.
+func WithUpper(dir string, size ...string) Option {
+	o := option{label: "WithUpper", text: dir, key: "WithUpper", value: append([]string{dir}, size...)}
+	var bytes int64
+	fault := ""
+	switch {
+	case len(size) > 1:
+		fault = "has more than one size"
+	case len(size) == 1:
+		if bytes, fault = parseSize(size[0]); fault == "" && bytes <= 0 {
+			fault = "has a size of " + size[0] + ", which is no bound"
+		}
+	}
 	o.set = func(s *spec, _ bool) error {
+		if fault != "" {
+			return o.fail(fault)
+		}
 		abs, err := hostPath(o, dir)
 		if err != nil {
 			return err
 		}
-		s.upper = abs
+		s.upper, s.upperSize = abs, bytes
 		return opError(o.label, rootfs.ValidUpper(abs, nil))
 	}
 	return o

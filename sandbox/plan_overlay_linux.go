@@ -152,7 +152,7 @@ func (r *rootPlan) attachNamed(tree plan.Reg, name, object string) {
 
 // scratchInodes is how many files a scratch layer holds: one for each 4096 bytes, within bounds. Each costs the kernel about a kilobyte, which
 // counts as memory of the job.
-func scratchInodes(size int64) int64 { return min(max(size/4096, 1<<14), 1<<20) }
+func scratchInodes(size int64) int64 { return rootfs.FilesFor(size) }
 
 // mapsLayer tells whether the ids of a directory of the root can be mapped. Overlayfs refuses layers with mapped ids before Linux 5.19; what
 // everybody may read can be read without.

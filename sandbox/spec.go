@@ -41,6 +41,7 @@ type spec struct {
 	image      *imageRoot        // whose layers the engine makes these; nil: none
 	scratch    int64             // bytes of the layer in memory that takes what is written; 0: none
 	upper      string            // absolute: the layer of the host that takes it; "": none
+	upperSize  int64             // bytes that it may hold; 0: not bounded
 	ops        []rootfs.Op       // the caller's, parents before children
 	volumes    []rootfs.Volume   // whose directories some of the ops bind
 	hosts      map[string]string // name to address, for /etc/hosts

@@ -134,6 +134,14 @@ func (s *spec) checkRoot() error {
 	if option := s.writableOption(); option != "" && s.hasDefaultRoot() {
 		return invalid(option, "", "needs WithRootfs, WithLayers or WithImage: the default root shows the host's own folders, and has /tmp and /box to write to")
 	}
+	for _, v := range s.volumes {
+		if v.Size > 0 && s.host.Has(namespace.User) {
+			return together("WithVolume", "WithHost(user)", "the job could move its files out of the volume's quota")
+		}
+	}
+	if s.upperSize > 0 && s.host.Has(namespace.User) {
+		return together("WithUpper", "WithHost(user)", "the job could move its files out of the layer's quota")
+	}
 	if s.upper != "" {
 		if err := rootfs.ValidUpper(s.upper, s.stack()); err != nil {
 			return opError("WithUpper", err)

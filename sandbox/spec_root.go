@@ -230,7 +230,11 @@ func (s *spec) describeRoot() string {
 	case s.scratch > 0:
 		return root + ", under a layer in memory of " + FormatSize(s.scratch)
 	case s.upper != "":
-		return root + ", under the layer " + quotePath(s.upper) + ", which is kept"
+		root += ", under the layer " + quotePath(s.upper) + ", which is kept"
+		if s.upperSize > 0 {
+			root += ", with room for " + FormatSize(s.upperSize)
+		}
+		return root
 	}
 	return root + ", read-only"
 }

@@ -26,6 +26,16 @@ func holdUpper(s *spec, f *hostFacts, ids idPlan) (*rootfs.HeldUpper, error) {
 		uid, gid = ids.onHost(0, 0)
 	}
 	h, err := rootfs.HoldUpper(s.upper, uid, gid)
+	if err == nil {
+		if s.upperSize > 0 {
+			err = h.Bound(rootfs.Bound{Bytes: s.upperSize, Files: rootfs.FilesFor(s.upperSize)})
+		} else {
+			h.Unbound()
+		}
+		if err != nil {
+			h.Undo()
+		}
+	}
 	var e *rootfs.UpperError
 	switch {
 	case err == nil:

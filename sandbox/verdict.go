@@ -34,7 +34,13 @@ const (
 	// PidsExceeded: the kernel refused the command a process or thread for its limit, and
 	// the program did not end well.
 	PidsExceeded
-	// DiskExceeded: the command filled what it may write to.
+	// DiskExceeded: the program did not end well, and when it ended a place that it may write to and
+	// that the sandbox bounds was full, of bytes or of files: one in memory (/tmp, /box, /dev/shm, WithTmpfs, WithScratch), or one with a
+	// quota (WithUpper with a size, volumes with one). That is what the kernel's statfs says at the end; it keeps no
+	// count of writes that it refused. So it is missed where the command freed room before it ended, as compilers do that remove an
+	// incomplete output; where what filled the place were files without a name, which go with the process; and where a single request
+	// for more than was left took nothing. And it stands too where the place was full for another reason than this command, or the command failed
+	// for another. A full disk of the host is no limit of the sandbox's.
 	DiskExceeded
 	// SyscallDenied: a process of the command made a system call that the filter kills for, which ended all of the command. A
 	// SIGSYS of other origin, be it the program's own or that of a trap, is Signaled.
