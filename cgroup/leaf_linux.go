@@ -227,7 +227,7 @@ func (l *Leaf) stats(now bool) (Stats, error) {
 		}
 	}
 	l.m.lm.Lock()
-	l.last = tally{s.Memory.OOMKills, s.Pids.LimitHits}
+	l.last = tally{s.Memory.OOMKills, s.Pids.LimitHits, s.IO}
 	l.m.lm.Unlock()
 	l.audience.tell()
 	// The kernel counts a charge into the leaf's peak on its way up to the

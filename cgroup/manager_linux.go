@@ -31,8 +31,9 @@ type Manager struct {
 
 	// Before 6.11 on v2, and always on v1, refused forks are counted only in
 	// the group of the forking process; OOM kills of v1 likewise. The sum is
-	// kept here.
-	localPids, localOOM bool
+	// kept here. So is what v1 counts of devices in leaves, which its own sum
+	// forgets with them, a while after they have gone.
+	localPids, localOOM, localIO bool
 
 	updating sync.Mutex // held by Update; before lm
 
@@ -44,7 +45,10 @@ type Manager struct {
 }
 
 // tally has what must be added up over leaves.
-type tally struct{ oomKills, limitHits uint64 }
+type tally struct {
+	oomKills, limitHits uint64
+	io                  []DeviceIO
+}
 
 // New makes the group of one sandbox below parent, with limits for everything
 // in it. No process is to be put into it directly on v2: make leaves. If any
@@ -98,9 +102,13 @@ func NewWith(parent Parent, name string, l Limits, o Options) (*Manager, error) 
 		b.undo()
 		return nil, err
 	}
+	if !l.hasRates() {
+		m.ps.countDevices()
+	}
 	m.missing = m.acc.v1 &^ have
 	m.notes = append(append(p.notes, b.notes...), notes...)
 	m.localOOM = versionOf(m.dirs, MemoryController) == 1
+	m.localIO = versionOf(m.dirs, IOController) == 1 && !m.acc.flatIO
 	m.above.open(m)
 	return m, nil
 }
@@ -165,7 +173,7 @@ func (m *Manager) Stats() (Stats, error) {
 		return s, err
 	}
 	m.audience.tell()
-	if !m.localOOM && !m.localPids {
+	if !m.localOOM && !m.localPids && !m.localIO {
 		return s, nil
 	}
 	t := m.tally()
@@ -174,6 +182,9 @@ func (m *Manager) Stats() (Stats, error) {
 	}
 	if m.localPids {
 		s.Pids.LimitHits += t.limitHits
+	}
+	if m.localIO {
+		s.IO = t.io
 	}
 	return s, nil
 }
@@ -187,11 +198,11 @@ func (m *Manager) tally() tally {
 		var s Stats
 		// Read by path through our own descriptors, so l needs no lock; one
 		// that is being deleted counts as of its last reading.
-		if l.ps.memoryTotals(&s.Memory) != nil || l.ps.pidsTotals(&s.Pids) != nil {
+		if l.ps.memoryTotals(&s.Memory) != nil || l.ps.pidsTotals(&s.Pids) != nil || m.localIO && l.ps.io(&s) != nil {
 			t.add(l.last)
 			continue
 		}
-		t.add(tally{s.Memory.OOMKills, s.Pids.LimitHits})
+		t.add(tally{s.Memory.OOMKills, s.Pids.LimitHits, s.IO})
 	}
 	return t
 }
@@ -199,6 +210,7 @@ func (m *Manager) tally() tally {
 func (t *tally) add(o tally) {
 	t.oomKills += o.oomKills
 	t.limitHits += o.limitHits
+	t.io = addIO(t.io, o.io)
 }
 
 // Procs lists the processes in the sandbox, its leaves and any groups below,

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,4 +134,30 @@ func parseStallTime(fields []string) StallTime {
 		}
 	}
 	return t
+}
+
+// addIO is the sum of two accounts. It changes neither.
+func addIO(a, b []DeviceIO) []DeviceIO {
+	sum := append([]DeviceIO(nil), a...)
+next:
+	for _, d := range b {
+		for i := range sum {
+			if s := &sum[i]; s.Device == d.Device {
+				s.ReadBytes += d.ReadBytes
+				s.WriteBytes += d.WriteBytes
+				s.DiscardBytes += d.DiscardBytes
+				s.Reads += d.Reads
+				s.Writes += d.Writes
+				s.Discards += d.Discards
+				continue next
+			}
+		}
+		sum = append(sum, d)
+	}
+	return sum
+}
+
+// used leaves out devices that nothing has reached.
+func used(all []DeviceIO) []DeviceIO {
+	return slices.DeleteFunc(all, func(d DeviceIO) bool { return d == (DeviceIO{Device: d.Device}) })
 }

@@ -80,6 +80,14 @@ func TestParseAccounts(t *testing.T) {
 	}, parsePressure([]byte(pressure)))
 }
 
+func TestAddIO(t *testing.T) {
+	a := []DeviceIO{{Device: "8:0", ReadBytes: 1, Writes: 2}, {Device: "8:16"}}
+	b := []DeviceIO{{Device: "8:32", Discards: 1}, {Device: "8:0", ReadBytes: 3, DiscardBytes: 4, Reads: 5}}
+	assert.Equal(t, []DeviceIO{{Device: "8:0", ReadBytes: 4, Writes: 2, DiscardBytes: 4, Reads: 5}, {Device: "8:16"}, {Device: "8:32", Discards: 1}}, addIO(a, b))
+	assert.EqualValues(t, 1, a[0].ReadBytes, "the terms are as before")
+	assert.Len(t, used(addIO(a, b)), 2)
+}
+
 func TestSplitCPU(t *testing.T) {
 	for _, c := range []struct {
 		stat         string

@@ -130,14 +130,14 @@ func (ps places) io(s *Stats) error {
 	case p == nil:
 		return nil
 	case p.Version == 2:
-		return p.readIf("io.stat", func(b []byte) { s.IO = parseIOStat(b) })
+		return p.readIf("io.stat", func(b []byte) { s.IO = used(parseIOStat(b)) })
 	}
 	var all []DeviceIO
 	if err := p.readIf("blkio.throttle.io_service_bytes_recursive", func(b []byte) { all = parseBlkio(b, all, false) }); err != nil {
 		return err
 	}
 	err := p.readIf("blkio.throttle.io_serviced_recursive", func(b []byte) { all = parseBlkio(b, all, true) })
-	s.IO = all
+	s.IO = used(all)
 	return err
 }
 

@@ -68,6 +68,23 @@ func resolveDevice(name string) (string, error) {
 	return id, nil
 }
 
+// countDevices has v1 keep accounts of every disk: kernels since 6.10 do so only
+// once something has been said about a limit on it (blk_throtl_init in
+// tg_set_conf, block/blk-throttle.c). What is said is that there is none.
+func (ps places) countDevices() {
+	p := ps.of(IOController)
+	if p == nil || p.Version == 2 {
+		return
+	}
+	disks, _ := os.ReadDir("/sys/block")
+	for _, d := range disks {
+		if id, err := readString(unix.AT_FDCWD, "/sys/block/"+d.Name()+"/dev"); err == nil {
+			// A disk that cannot be bounded is not counted either.
+			_ = p.write("blkio.throttle.read_bps_device", strings.TrimSpace(id)+" 0")
+		}
+	}
+}
+
 // weightsCount reports whether a device is shared by weight. Where that cannot
 // be seen, it is taken to be so.
 func weightsCount(dirs []Dir) bool {

@@ -6,11 +6,14 @@ import "time"
 // A figure the host does not keep is zero; [Manager.Missing] names whole
 // accounts which are not kept.
 type Stats struct {
-	CPU      CPU
-	Memory   Memory
-	Pids     Pids
-	IO       []DeviceIO // only with IOController among Options.Accounts; on v1 not in leaves
-	Pressure Pressure   // v2 only
+	CPU    CPU
+	Memory Memory
+	Pids   Pids
+	// IO has the devices that anything has reached. On v1 only with
+	// IOController among Options.Accounts or a limit that needs it; leaves have
+	// it there unless the sandbox has limits on devices.
+	IO       []DeviceIO
+	Pressure Pressure // v2 only
 }
 
 // CPU is CPU time. User and System add up to Total; the kernel splits Total

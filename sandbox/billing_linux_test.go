@@ -1,6 +1,10 @@
 package sandbox
 
 import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -32,4 +36,58 @@ func TestUsageAddsUp(t *testing.T) {
 	// The last moments of a process that has been waited for are counted after its last look.
 	assert.InDelta(t, used.Seconds(), cpu.Seconds(), 0.01)
 	assert.LessOrEqual(t, cpu, used, "nothing is billed twice")
+}
+
+// So does what they read from disks: on v2 as it is, on v1 if it was asked for.
+func TestDevicesAddUp(t *testing.T) {
+	t.Parallel()
+	if groupless(t) {
+		skip(t, "needs cgroup delegation")
+	}
+	sb, err := New(WithIO(), WithBind(diskFile(t), "/data", ReadOnly))
+	if errors.Is(err, ErrUnsupported) {
+		t.Skip("needs the io controller, which this user has not been handed")
+	}
+	require.NoError(t, err)
+	defer sb.Close()
+	sum := map[string]int64{}
+	var first int64
+	for i := range 3 {
+		out, res := try(t, sb, "dd if=/data of=/dev/null bs=1M iflag=direct 2>/dev/null; true")
+		require.Equal(t, OK, res.Verdict, out)
+		for _, d := range res.Usage.IO {
+			sum[d.Device] += d.ReadBytes
+			first += d.ReadBytes
+		}
+		if i == 0 && first == 0 {
+			t.Skip("needs a file system on a disk that reads past its cache")
+		}
+	}
+	s, err := sb.Stats()
+	require.NoError(t, err)
+	all := map[string]int64{}
+	for _, d := range s.IO {
+		if d.ReadBytes > 0 {
+			all[d.Device] = d.ReadBytes
+		}
+	}
+	for dev, n := range sum {
+		if n == 0 {
+			delete(sum, dev)
+		}
+	}
+	assert.Equal(t, sum, all)
+}
+
+// diskFile is a file of two megabytes, of which nothing is only in memory.
+func diskFile(t *testing.T) string {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(t.TempDir(), "data"), os.O_CREATE|os.O_RDWR, 0o644)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, os.Chmod(filepath.Dir(f.Name()), 0o755))
+	_, err = f.Write(bytes.Repeat([]byte("x"), 2<<20))
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	return f.Name()
 }

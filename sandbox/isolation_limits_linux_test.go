@@ -29,8 +29,14 @@ func TestMemoryLimit(t *testing.T) {
 		"tmpfs":     "head -c 100000000 /dev/zero > /tmp/f; exit 5",
 		"shm":       "head -c 60000000 /dev/zero > /dev/shm/f; exit 5",
 		"memfd":     `exec perl -e 'require "syscall.ph" if 0; my $n = "m"; my $fd = syscall(` + fmt.Sprint(unix.SYS_MEMFD_CREATE) + `, $n, 0); open(F, ">&=", $fd) or die; print F "x" x 1048576 for 1..100'`,
+		// 64 KiB in each of 500 pipes, which no mapping of the process shows.
+		"kernel": `exec perl -e 'use Fcntl; my @p; for (1..500) { pipe(my $r, my $w) or die $!; fcntl($w, F_SETFL, O_NONBLOCK); syswrite($w, "x" x 65536); push @p, $r, $w } exit 5'`,
 	} {
-		full := standing(t, WithMemory("32m"))
+		limit := "32m"
+		if name == "kernel" {
+			limit = "20m" // a user's pipes are bounded as well, to 64 MiB and less if many have some
+		}
+		full := standing(t, WithMemory(limit))
 		out, res := try(t, full, script)
 		assert.Equal(t, MemoryExceeded, res.Verdict, "%s: %s", name, out)
 		assert.Positive(t, res.Usage.OOMKills, name)
@@ -38,6 +44,9 @@ func TestMemoryLimit(t *testing.T) {
 		if name == "anonymous" || name == "memfd" {
 			assert.Equal(t, "after", sh(t, full, "echo after"), "what dies with its process is free again")
 		}
+		out, res = try(t, standing(t, WithMemory("512m")), script)
+		assert.Contains(t, []Verdict{OK, NonZeroExit}, res.Verdict, "control: %s: %s", name, out)
+		assert.Zero(t, res.Usage.OOMKills, "control: %s", name)
 	}
 	// What the page cache holds is given back, not held against the job.
 	_, res = try(t, sb, "cat /usr/bin/* 2>/dev/null | head -c 80000000 > /dev/null")
