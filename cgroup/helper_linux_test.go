@@ -231,13 +231,6 @@ func victim(what []string) {
 		for i := 0; i < len(b); i += 4096 {
 			b[i] = 1
 		}
-	case "lists": // print the CPUs and memory nodes it may use
-		b, _ := os.ReadFile("/proc/self/status")
-		for _, line := range strings.Split(string(b), "\n") {
-			if k, v, ok := strings.Cut(line, ":"); ok && strings.HasSuffix(k, "_allowed_list") {
-				fmt.Print(strings.TrimSpace(v), " ")
-			}
-		}
 	case "huge": // map and touch n huge pages of 2 MiB
 		b, err := unix.Mmap(-1, 0, n<<21, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_HUGETLB|unix.MAP_HUGE_2MB)
 		if err != nil {
@@ -248,10 +241,6 @@ func victim(what []string) {
 			b[i] = 1
 		}
 		fmt.Print("ok")
-	case "read": // n KiB of a device, past the page cache, and how long that took
-		fmt.Print(readDirect(what[2], n<<10, 64<<10))
-	case "readall": // the same as one request
-		fmt.Print(readDirect(what[2], n<<10, n<<10))
 	case "count": // print a growing number
 		w := bufio.NewWriter(os.Stdout)
 		for i := 0; ; i++ {
@@ -298,29 +287,6 @@ func victim(what []string) {
 		fmt.Println(err, errors.Is(err, ErrUnsupported), errors.Is(err, unix.EACCES) || errors.Is(err, unix.EROFS))
 	}
 	os.Exit(0)
-}
-
-// readDirect reads size bytes from the start of a device without the page cache,
-// piece by piece, and returns the time or the error.
-func readDirect(dev string, size, piece int) string {
-	fd, err := unix.Open(dev, unix.O_RDONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err.Error()
-	}
-	defer unix.Close(fd)
-	buf, err := unix.Mmap(-1, 0, piece, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		return err.Error()
-	}
-	begin := time.Now()
-	for done := 0; done < size; {
-		n, err := unix.Pread(fd, buf, int64(done))
-		if err != nil || n == 0 {
-			return fmt.Sprint("read ", n, err)
-		}
-		done += n
-	}
-	return time.Since(begin).String()
 }
 
 // eventually waits for a state which the kernel reaches by itself.

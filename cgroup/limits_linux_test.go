@@ -3,6 +3,7 @@ package cgroup
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -33,9 +34,17 @@ func hugeSize() int64 {
 	return 0
 }
 
-func output(t *testing.T, l *Leaf, what string) string {
+// allowed is the lists of CPUs and memory nodes of a process in the leaf.
+func allowed(t *testing.T, l *Leaf) string {
 	t.Helper()
-	cmd := self(l, what)
+	out := output(t, command(l, "grep", "_allowed_list", "/proc/self/status"))
+	f := strings.Fields(out)
+	require.Len(t, f, 4, out)
+	return f[1] + " " + f[3]
+}
+
+func output(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	require.NoError(t, run(cmd), out.String())
@@ -45,19 +54,19 @@ func output(t *testing.T, l *Leaf, what string) string {
 func TestCPUSet(t *testing.T) {
 	var all string
 	t.Run("control", func(t *testing.T) {
-		all = output(t, testLeaf(t, testManager(t, Limits{}), "cmd", Limits{}), "lists")
+		all = allowed(t, testLeaf(t, testManager(t, Limits{}), "cmd", Limits{}))
 	})
-	require.NotEqual(t, "0 0 ", all, "control: there are more CPUs than one")
+	require.NotEqual(t, "0 0", all, "control: there are more CPUs than one")
 	limits := Limits{CPUSet: "0", MemoryNodes: "0"}
 	m := testManager(t, limits)
-	assert.Equal(t, "0 0 ", output(t, testLeaf(t, m, "cmd", Limits{}), "lists"))
+	assert.Equal(t, "0 0", allowed(t, testLeaf(t, m, "cmd", Limits{})))
 
 	// Tighter still in a leaf, and given back.
 	require.NoError(t, m.Update(Limits{CPUSet: "0-1"}))
-	assert.Equal(t, "0-1 0 ", output(t, testLeaf(t, m, "both", Limits{}), "lists"))
-	assert.Equal(t, "1 0 ", output(t, testLeaf(t, m, "own", Limits{CPUSet: "1"}), "lists"))
+	assert.Equal(t, "0-1 0", allowed(t, testLeaf(t, m, "both", Limits{})))
+	assert.Equal(t, "1 0", allowed(t, testLeaf(t, m, "own", Limits{CPUSet: "1"})))
 	require.NoError(t, m.Update(Limits{CPUSet: AllOfThem, MemoryNodes: AllOfThem}))
-	assert.Equal(t, all, output(t, testLeaf(t, m, "again", Limits{}), "lists"))
+	assert.Equal(t, all, allowed(t, testLeaf(t, m, "again", Limits{})))
 }
 
 // CPUs that nobody has, and those which the group above has not.
@@ -134,11 +143,12 @@ func ofDevice(s Stats, id string) DeviceIO {
 	return DeviceIO{}
 }
 
+// readTime reads 512 KiB of a device past the page cache.
 func readTime(t *testing.T, l *Leaf, dev string) time.Duration {
 	t.Helper()
-	d, err := time.ParseDuration(output(t, l, "read 512 "+dev))
-	require.NoError(t, err)
-	return d
+	begin := time.Now()
+	require.NoError(t, run(command(l, "dd", "if="+dev, "of=/dev/null", "bs=64k", "count=8", "iflag=direct", "status=none")))
+	return time.Since(begin)
 }
 
 // A rate bounds what is read by the commands of a sandbox together.
@@ -217,7 +227,7 @@ func TestKillThrottled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := testLeaf(t, m, name, Limits{})
-			cmd := self(l, "readall 4096 "+dev)
+			cmd := command(l, "dd", "if="+dev, "of=/dev/null", "bs=4M", "count=1", "iflag=direct", "status=none")
 			require.NoError(t, cmd.Start())
 			closeExtra(cmd)
 			eventually(t, "waits for the device", func() bool {
@@ -329,12 +339,12 @@ func TestHugepages(t *testing.T) {
 	allowHugepages(t, 16)
 	m := testManager(t, Limits{Hugepages: []HugepageLimit{{2 << 20, 4 << 20}}, Pids: 50})
 	l := testLeaf(t, m, "cmd", Limits{})
-	assert.Equal(t, "ok", output(t, l, "huge 2"))
-	assert.Equal(t, "ENOMEM", output(t, l, "huge 3"), "refused when it is mapped")
+	assert.Equal(t, "ok", output(t, self(l, "huge 2")))
+	assert.Equal(t, "ENOMEM", output(t, self(l, "huge 3")), "refused when it is mapped")
 	require.NoError(t, m.Update(Limits{Hugepages: []HugepageLimit{{2 << 20, 6 << 20}}}))
-	assert.Equal(t, "ok", output(t, l, "huge 3"), "control")
+	assert.Equal(t, "ok", output(t, self(l, "huge 3")), "control")
 	require.NoError(t, m.Update(Limits{Hugepages: []HugepageLimit{{2 << 20, 0}}}))
-	assert.Equal(t, "ENOMEM", output(t, l, "huge 1"))
+	assert.Equal(t, "ENOMEM", output(t, self(l, "huge 1")))
 	_, err := New(testParentOf(m), "other", Limits{Hugepages: []HugepageLimit{{1 << 39, 0}}})
 	require.ErrorIs(t, err, ErrUnsupported)
 	assert.Equal(t, []string{"Hugepages"}, FieldsOf(err))

@@ -40,6 +40,9 @@ func (h *Host) Base(Controllers) (Parent, error) { return Parent{}, notHere("Bas
 // ParentAt is Base with an explicit group.
 func (h *Host) ParentAt(string, Controllers) (Parent, error) { return Parent{}, notHere("ParentAt") }
 
+// Ceiling is what the groups above allow.
+func (p Parent) Ceiling() Limits { return Limits{} }
+
 // New makes the group of one sandbox.
 func New(Parent, string, Limits) (*Manager, error) { return nil, notHere("New") }
 

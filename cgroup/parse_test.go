@@ -150,6 +150,11 @@ func FuzzParseAccounts(f *testing.F) {
 	for _, s := range []string{cpuStatV2, memoryStatV2, memoryStatV1, memoryEvents, ioStat, blkioBytes, pressure, "1\n0\n22\n", "max\n", "user 3\nsystem 4\n"} {
 		f.Add([]byte(s))
 	}
+	for _, files := range captures(f) {
+		for _, text := range files {
+			f.Add(text)
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c CPU
 		parseCPUStatV2(b, &c)

@@ -97,7 +97,9 @@ func TestCgroupParentLimits(t *testing.T) {
 		}
 	}
 	script := "i=0; while [ $i -lt 12 ]; do sleep 100 & i=$((i+1)); done; echo $i"
-	out, _ := try(t, standing(t, WithPids(64), WithCgroupParent(name)), script)
+	sb := standing(t, WithPids(64), WithCgroupParent(name))
+	assert.Contains(t, sb.Report().String(), "Pids 64: the groups above allow 8")
+	out, _ := try(t, sb, script)
 	assert.NotContains(t, out, "12", "control: eight processes are all there can be")
 	assert.Equal(t, "12", sh(t, standing(t, WithPids(64)), script))
 }

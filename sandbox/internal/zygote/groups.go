@@ -32,6 +32,26 @@ type groups struct {
 type groupPlace struct {
 	owner *cgroup.Owner
 	boxes int
+	// ceiling is what the groups above allow, as of a moment ago.
+	ceiling cgroup.Limits
+	seen    time.Time
+}
+
+// ceilingAge is how old what is known of the limits above may be. It is only for a note, and costs as much as a part of the set-up.
+const ceilingAge = 5 * time.Second
+
+// beyond tells which limits are above those that hold in the named parent anyway.
+func (g *groups) beyond(named string, l cgroup.Limits) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.places[named]
+	if p == nil || len(l.Fields()) == 0 {
+		return nil
+	}
+	if time.Since(p.seen) > ceilingAge {
+		p.ceiling, p.seen = p.owner.Parent().Ceiling(), time.Now()
+	}
+	return l.Beyond(p.ceiling)
 }
 
 // enter returns where groups below the named parent are made. Whoever enters leaves again.
@@ -143,7 +163,7 @@ func (g *groups) make(name string, req *wire.Group, a *wire.Answer) (_ *cgroup.M
 		return nil, nil, g.without(req, a, errNoController)
 	}
 	a.CPU = !m.Missing().Has(cgroup.CPUAcctController)
-	a.Notes = append(a.Notes, m.Notes()...)
+	a.Notes = append(append(a.Notes, m.Notes()...), g.beyond(req.Parent, req.Limits)...)
 	if missing := m.Missing(); missing != 0 {
 		a.Notes = append(a.Notes, "cgroup: not available here: "+missing.String())
 	}
