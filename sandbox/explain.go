@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/rootfs/image"
 )
 
 // Explain says in a sentence or a few what can be done about an error of this package, or
@@ -119,6 +122,15 @@ var remedies = []remedy{
 			"On Debian the sysctl kernel.unprivileged_userns_clone may be 0. " +
 			"In a container its seccomp profile does that: with docker use --security-opt seccomp=PROFILE with one that allows clone, clone3, unshare, mount and pivot_root, or unconfined; --privileged is not needed. " +
 			"In Kubernetes set securityContext.seccompProfile.",
+	},
+	{
+		is: rootfs.ErrStoreOpen,
+		text: "A store of layers holds what images bring, setuid programs among it, and has to belong to this user and be closed to others: chmod 700 DIR, " +
+			"or name another with image.WithStore.",
+	},
+	{
+		is:   image.ErrLimit,
+		text: "The image is larger than it may be. If it is meant to be, image.WithLimits sets other limits.",
 	},
 	{
 		steps:  []string{"id map mount_setattr"},

@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/rootfs/image"
 	"github.com/stretchr/testify/assert"
 )
 
@@ -49,6 +51,8 @@ func TestExplain(t *testing.T) {
 		{&Error{"exec", "execve", "/x", syscall.EACCES}, "noexec"},
 		{&Error{"limits", "prlimit", "nofile", syscall.EPERM}, "hard limit"},
 		{&Error{"root", "open", "/x", syscall.EMFILE}, "LimitNOFILE"},
+		{&Error{"root", "WithImage open", "/x", rootfs.ErrStoreOpen}, "chmod 700"},
+		{&Error{"root", "WithImage", "/x", &image.Error{Op: "unpack", Name: "layer 0", Err: image.ErrLimit}}, "WithLimits"},
 		// The place may be an error further in, and it is the errno's own place that counts.
 		{fmt.Errorf("new: %w", &Error{"new", "", "", &Error{"cgroup", "mkdir", "/x", syscall.EPERM}}), "Delegate=yes"},
 		{&Error{"cgroup", "parent", "/x", hinted{ErrUnsupported}}, "Do this."},

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -72,6 +73,10 @@ func (r *imageRoot) hold(ctx context.Context) (*heldImage, error) {
 	f := src.facts()
 	if r.found != nil && r.found.digest != f.digest {
 		return nil, &image.Error{Op: "open", Name: r.path, Err: errImageChanged}
+	}
+	if n := len(f.keys); n > rootfs.MaxLayers {
+		why := fmt.Sprintf("has %d layers, more than the %d a root can have", n, rootfs.MaxLayers)
+		return nil, &image.Error{Op: "open", Name: r.path, Err: &mistake{why: why, err: ErrInvalid}}
 	}
 	u, user, noUser, err := src.unpack(ctx)
 	if err != nil {

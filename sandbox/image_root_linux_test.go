@@ -231,6 +231,14 @@ func TestImageIsChecked(t *testing.T) {
 			require.NoError(t, sb.Close())
 		}
 	}
+	many := make([][]byte, rootfs.MaxLayers+1)
+	for i := range many {
+		many[i] = tarLayer(t)
+	}
+	dir, _ := layoutOf(t, nil, many...)
+	_, err := New(WithImage(dir, image.WithStore(store)))
+	require.ErrorIs(t, err, ErrInvalid)
+	require.ErrorContains(t, err, "129")
 	for _, user := range []string{"root", "0", "0:0", ""} {
 		dir, _ := layoutOf(t, map[string]any{"User": user}, base, etc("root:x:0:0::/:\n"))
 		sb, err := New(WithImage(dir, image.WithStore(store)))

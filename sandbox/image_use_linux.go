@@ -38,9 +38,6 @@ func (s *spec) takeImage(h *heldImage) error {
 	bad := func(what, text, why string) error {
 		return &Error{Stage: "root", Op: "WithImage " + what, Path: text, Err: &mistake{why: why, err: ErrInvalid}}
 	}
-	if n := len(h.dirs); n > rootfs.MaxLayers {
-		return bad("layers", fmt.Sprint(n), fmt.Sprintf("are more than the %d a root can have", rootfs.MaxLayers))
-	}
 	s.layers = h.dirs
 	s.env = environment(s, h.config.Env)
 	for _, v := range s.env {

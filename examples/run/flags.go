@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"path/filepath"
 
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/sandbox"
@@ -27,6 +28,8 @@ func init() {
 		{long: "best-effort", help: "do without limits that this host cannot enforce, and say so", turn: func(r *request, on bool) error { r.giveUp = on; return nil }},
 
 		{long: "rootfs", value: "DIR", help: "the root, read-only; without it the host's /usr and friends", option: "WithRootfs", set: func(r *request, v string) error { r.rootfs = v; r.want(sandbox.WithRootfs(v)); return nil }},
+		{long: "image", value: "PATH[:NAME]", help: "the root is a container image: an OCI layout or an archive of docker save; without a program its own is run", option: "WithImage", set: setImage},
+		{long: "store", value: "DIR", help: "where layers of images are kept, for --image; the library's own place if not given", set: setStore},
 		{long: "volume", short: "v", value: "SRC:DST[:ro|rw,noexec]", help: "show a file or directory of the host at DST", option: "WithBind", set: setVolume},
 		{long: "tmpfs", value: "DST[:SIZE]", help: "an empty directory in memory at DST; 64m if no size is given", option: "WithTmpfs", set: setTmpfs},
 		{long: "read-only", help: "the root is read-only, always: -v and --tmpfs give room to write", turn: setReadOnly},
@@ -62,6 +65,23 @@ func setNet(r *request, v string) error {
 		return errors.New("is neither none nor host")
 	}
 	return nil
+}
+
+func setImage(r *request, v string) error {
+	if v == "" {
+		return errors.New("is empty")
+	}
+	r.image = v
+	return nil
+}
+
+func setStore(r *request, v string) error {
+	dir, err := filepath.Abs(v)
+	if v == "" {
+		err = errors.New("is empty")
+	}
+	r.store = dir
+	return err
 }
 
 func setReadOnly(_ *request, on bool) error {

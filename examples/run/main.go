@@ -37,7 +37,7 @@ func command(args []string, stdin, stdout, stderr *os.File) int {
 	case r.version:
 		fmt.Fprintln(stdout, "run", version())
 		return 0
-	case len(r.command) == 0 && !r.plan && !r.report:
+	case !r.runs() && !r.plan && !r.report:
 		complain(stderr, "no program to run")
 		fmt.Fprintln(stderr, "Try 'run --help'.")
 		return exitRun

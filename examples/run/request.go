@@ -1,6 +1,8 @@
 package main
 
 import (
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/rootfs/image"
 	"github.com/belljar-go/belljar/sandbox"
 )
 
@@ -13,6 +15,8 @@ type request struct {
 	stdin     bool   // -i
 	tty       bool   // -t
 	rootfs    string // "" for the default root
+	image     string // "" for none
+	store     string // of its layers; "" for the library's own
 	memory    int64  // bytes, for --memory-swap, which counts both
 	swap      string // --memory-swap as given
 	caps      []string
@@ -58,6 +62,9 @@ func (r *request) sandboxOptions(term string) []sandbox.Option {
 		}
 		opts = append(opts, w.Option)
 	}
+	if r.image != "" {
+		opts = append(opts, sandbox.WithImage(r.image, image.WithStore(rootfs.Store{Dir: r.store})))
+	}
 	if r.user || len(r.groups) > 0 {
 		opts = append(opts, sandbox.WithCredential(r.uid, r.gid, r.groups...))
 	}
@@ -76,8 +83,12 @@ func (r *request) sandboxOptions(term string) []sandbox.Option {
 // environment is what the program gets: what shells and editors cannot do without, and what was asked for. The
 // library adds a PATH.
 func (r *request) environment(term string) []string {
-	env := map[string]string{"HOME": "/"}
-	if r.rootfs == "" {
+	env := map[string]string{}
+	switch {
+	case r.image != "": // has its own
+	case r.rootfs != "":
+		env["HOME"] = "/"
+	default:
 		env["HOME"] = "/box"
 	}
 	if r.tty {

@@ -33,7 +33,7 @@ func run(r *request, stdin, stdout, stderr *os.File) int {
 	r.describe(sb, stdout, stderr)
 	code := 0
 	var res *sandbox.Result
-	if len(r.command) > 0 {
+	if r.runs() {
 		code, res = r.execute(sb, signals, term, stdin, stdout, stderr)
 	}
 	if err := sb.Close(); err != nil {
@@ -45,11 +45,16 @@ func run(r *request, stdin, stdout, stderr *os.File) int {
 	return code
 }
 
+// runs tells whether there is a program to run: an image has one, which --plan or --report alone do not run.
+func (r *request) runs() bool {
+	return len(r.command) > 0 || r.image != "" && !r.plan && !r.report
+}
+
 // describe prints what was asked for about the sandbox: to standard output if that is all there is to do, else out of
 // the program's way. What was given up is always said.
 func (r *request) describe(sb *sandbox.Sandbox, stdout, stderr io.Writer) {
 	out := stderr
-	if len(r.command) == 0 {
+	if !r.runs() {
 		out = stdout
 	}
 	report := sb.Report()
@@ -67,7 +72,10 @@ func (r *request) describe(sb *sandbox.Sandbox, stdout, stderr io.Writer) {
 
 // execute runs the program. The result is nil if it could not be started or waited for.
 func (r *request) execute(sb *sandbox.Sandbox, signals *relay, term *terminal, stdin, stdout, stderr *os.File) (int, *sandbox.Result) {
-	cmd := sb.Command(r.command[0], r.command[1:]...)
+	cmd := sb.Entrypoint()
+	if len(r.command) > 0 {
+		cmd = sb.Command(r.command[0], r.command[1:]...)
+	}
 	r.connect(cmd, term, stdin, stdout, stderr)
 	if r.tty && r.stdin {
 		if err := term.makeRaw(); err != nil {
