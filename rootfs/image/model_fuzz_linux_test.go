@@ -49,6 +49,9 @@ func (m model) apply(layer []tar.Header) model {
 		// A whiteout of nothing needs no directory to stand in, which would only show.
 		needed := !whiteout || h.Name == path.Join(path.Dir(p), opaqueMark) || m[path.Join(path.Dir(p), hidden)] != 0
 		for i := range p {
+			if p[i] == '/' && own[p[:i]] == tar.TypeReg {
+				needed, whiteout, hidden = false, true, "nothing" // of what a file of the layer hides already
+			}
 			if p[i] == '/' && needed && own[p[:i]] == 0 {
 				put(p[:i], tar.TypeDir)
 			}
