@@ -21,7 +21,9 @@ const patience = 5 * time.Second
 //
 // Fuzzing, which has processes of its own that come and go, is not looked at.
 func Main(m Runner) int {
-	if slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.fuzz") && a != "-test.fuzz=" && !strings.HasPrefix(a, "-test.fuzzcachedir") }) {
+	if slices.ContainsFunc(os.Args, func(a string) bool {
+		return strings.HasPrefix(a, "-test.fuzz") && a != "-test.fuzz=" && !strings.HasPrefix(a, "-test.fuzzcachedir")
+	}) {
 		return m.Run()
 	}
 	temp, err := os.MkdirTemp("", "belljar-tests-")
