@@ -2,7 +2,6 @@ package seccomp
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -25,9 +24,8 @@ type Call struct {
 // supervisor finds out which rule a call ran into, of which the kernel tells nothing.
 func (p Program) Decide(c Call) Action {
 	var a uint32
-	code := decode([]byte(p.code))
-	for pc := 0; pc < len(code); pc++ {
-		i := code[pc]
+	for pc := 0; pc < p.Len(); pc++ {
+		i := p.insn(pc)
 		taken := false
 		switch i.op {
 		case opLoad:
@@ -64,19 +62,26 @@ func (p Program) Decide(c Call) Action {
 // opAnyBit is JMP|JSET|K, which only libseccomp might write.
 const opAnyBit = 0x45
 
+func (p Program) insn(pc int) insn {
+	raw := p.code[pc*insnSize:][:insnSize]
+	return insn{
+		op: uint16(raw[0]) | uint16(raw[1])<<8, jt: raw[2], jf: raw[3],
+		k: uint32(raw[4]) | uint32(raw[5])<<8 | uint32(raw[6])<<16 | uint32(raw[7])<<24,
+	}
+}
+
 // word is 32 bits of struct seccomp_data at an offset.
 func (c Call) word(at uint32) uint32 {
-	data := make([]byte, 0, 64)
-	data = binary.LittleEndian.AppendUint32(data, c.Number)
-	data = binary.LittleEndian.AppendUint32(data, uint32(c.Arch))
-	data = binary.LittleEndian.AppendUint64(data, c.IP)
-	for _, arg := range c.Args {
-		data = binary.LittleEndian.AppendUint64(data, arg)
+	var whole uint64
+	switch n := at &^ 7; {
+	case n == 0:
+		whole = uint64(c.Arch)<<32 | uint64(c.Number)
+	case n == 8:
+		whole = c.IP
+	case n < 64:
+		whole = c.Args[(n-16)/8]
 	}
-	if int(at)+4 > len(data) {
-		return 0
-	}
-	return binary.LittleEndian.Uint32(data[at:])
+	return uint32(whole >> (at & 4 * 8))
 }
 
 // Supervised gives the program with every [KillProcess] replaced by [Ask]. Loaded with a listener it asks before it kills,

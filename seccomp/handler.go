@@ -118,11 +118,11 @@ func (p Policy) Handled(handlers ...Handler) (Policy, error) {
 	for _, h := range handlers {
 		switch {
 		case h.answer == nil:
-			return Policy{}, handlerError(h.name, "handler without a function", ErrInvalid)
+			return Policy{}, handlerError(h.name, "it has no function", ErrInvalid)
 		case seen[h.name]:
-			return Policy{}, handlerError(h.name, "two handlers", ErrConflict)
+			return Policy{}, handlerError(h.name, "there are two", ErrConflict)
 		case h.within < 0:
-			return Policy{}, handlerError(h.name, "negative time", ErrInvalid)
+			return Policy{}, handlerError(h.name, "its time is negative", ErrInvalid)
 		case h.name != EveryCall && !isCall(h.name):
 			return Policy{}, handlerError(h.name, "", ErrUnknownCall)
 		}

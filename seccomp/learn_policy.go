@@ -163,11 +163,11 @@ var floor = []string{
 var kin = [][]string{
 	{"read", "readv", "pread64", "preadv", "preadv2"},
 	{"write", "writev", "pwrite64", "pwritev", "pwritev2"},
-	{"stat", "lstat", "fstat", "newfstatat", "statx"},
-	{"statfs", "fstatfs"},
-	{"access", "faccessat", "faccessat2"},
+	{ // looking at what is at a path: a link or none, with attributes or without
+		"stat", "lstat", "fstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat", "faccessat2", "readlink", "readlinkat",
+		"getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr",
+	},
 	{"open", "openat"},
-	{"readlink", "readlinkat"},
 	{"getdents", "getdents64"},
 	{"mkdir", "mkdirat"},
 	{"unlink", "unlinkat", "rmdir"},
@@ -201,7 +201,6 @@ var kin = [][]string{
 	{"recvfrom", "recvmsg", "recvmmsg"},
 	{"copy_file_range", "sendfile", "splice"},
 	{"getsockname", "getpeername", "getsockopt"},
-	{"getxattr", "lgetxattr", "fgetxattr"},
 	{"execve", "execveat"},
 }
 

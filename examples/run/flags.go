@@ -46,6 +46,8 @@ func init() {
 		{long: "cap-add", value: "CAP", help: "a capability in the sandbox's user namespace", option: "WithCapabilities", set: setCaps},
 		{long: "seccomp", value: "FILE|default|kill", help: "the system call filter: a profile in docker's form; or kill instead of EPERM", option: "WithSeccomp", set: setSeccomp},
 
+		{long: "learn", value: "FILE", help: "write a policy for --seccomp that has the system calls the program makes; a report at the end", set: func(r *request, v string) error { r.learn = v; return nil }},
+
 		{long: "name", value: "NAME", help: "a name for logs and cgroups", option: "WithName", set: func(r *request, v string) error { r.want(sandbox.WithName(v)); return nil }},
 		{long: "rm", help: "remove everything at the end, which always happens", turn: setRemove},
 		{long: "stats", help: "print the accounts at the end", turn: func(r *request, on bool) error { r.stats = on; return nil }},

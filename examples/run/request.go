@@ -26,7 +26,8 @@ type request struct {
 	stats     bool
 	plan      bool
 	report    bool
-	giveUp    bool // --best-effort
+	learn     string // --learn: where the policy goes
+	giveUp    bool   // --best-effort
 	help      bool
 	version   bool
 	hosts     map[string]string

@@ -25,6 +25,9 @@ func run(r *request, stdin, stdout, stderr *os.File) int {
 	}
 	signals := catchSignals(term)
 	defer signals.stop()
+	if r.learn != "" && len(r.command) > 0 {
+		return r.learnFrom(signals, term, stdin, stdout, stderr)
+	}
 	sb, err := sandbox.New(r.sandboxOptions(os.Getenv("TERM"))...)
 	if err != nil {
 		sayError(stderr, err)

@@ -359,3 +359,20 @@ func TestSeccompFile(t *testing.T) {
 	assert.Equal(t, exitRun, r.code)
 	assert.Contains(t, r.stderr, `no such file or directory`)
 }
+
+// A policy learnt from one run lets another through, and not a program that does something else.
+func TestLearn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "policy.json")
+	r := do(t, "--learn", file, "ls", "/usr")
+	require.Equal(t, 0, r.code, r.stderr)
+	assert.Contains(t, r.stderr, "Learnt from 1 run")
+	r = do(t, "--seccomp", file, "ls", "/usr/lib")
+	assert.Equal(t, 0, r.code, r.stderr)
+	r = do(t, "--seccomp", file, "mkdir", "/tmp/x")
+	assert.NotEqual(t, 0, r.code)
+	assert.Contains(t, r.stderr, "Operation not permitted")
+	assert.Equal(t, 0, do(t, "mkdir", "/tmp/x").code, "the control")
+	r = do(t, "--learn", "/nonexistent/policy", "true")
+	assert.Equal(t, exitRun, r.code)
+	assert.Contains(t, r.stderr, "--learn")
+}
