@@ -62,3 +62,6 @@ in_modules() {
 	done
 	return $status
 }
+
+# find_qemu_arm64: what runs programs of arm64 on this machine; its name depends on the Debian.
+find_qemu_arm64() { command -v qemu-aarch64-static || command -v qemu-aarch64; }

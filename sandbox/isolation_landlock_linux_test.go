@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -267,6 +268,29 @@ func TestLandlockScopesSignals(t *testing.T) {
 	}
 	assert.Equal(t, NonZeroExit, run(WithLandlock(), script).Verdict)
 	assert.Equal(t, OK, run(WithLandlock(), "sleep 100 & kill -0 $! && kill $! && kill -0 $$").Verdict, "its own")
+}
+
+// With the host's network its abstract sockets are in reach, which have no owner and no mode; what listens on one of a command's own is not cut off.
+func TestLandlockScopesAbstractSockets(t *testing.T) {
+	t.Parallel()
+	needLandlock(t, 6)
+	abstract := fmt.Sprintf("@belljar-landlock-%d", os.Getpid())
+	socket, err := net.Listen("unix", abstract)
+	require.NoError(t, err)
+	defer socket.Close()
+	run := func(opts ...Option) (*Sandbox, string) {
+		sb := standing(t, append(opts, asVictim(t), WithHost(namespace.Net))...)
+		return sb, values(play(t, sb, "connect", abstract))[abstract]
+	}
+	_, open := run(WithoutLandlock())
+	assert.Equal(t, "ok", open, "control")
+	sb, closed := run()
+	assert.Equal(t, "EPERM", closed)
+	assert.Contains(t, sb.Report().String(), "abstract sockets only within a command")
+	out, res := try(t, sb, `perl -MSocket -e '
+		socket(A, AF_UNIX, SOCK_STREAM, 0); my $n = pack("Sa*", AF_UNIX, "\0belljar-own-$$"); bind(A, $n) or die "bind $!"; listen(A, 1) or die;
+		socket(B, AF_UNIX, SOCK_STREAM, 0); connect(B, $n) or die "connect $!"'`)
+	assert.Equal(t, OK, res.Verdict, out)
 }
 
 func TestLandlockAndMounts(t *testing.T) {

@@ -23,7 +23,8 @@ import (
 type landlock struct {
 	abi     int
 	handled uint64 // rights that are denied unless a rule grants them; 0: none
-	scoped  uint64
+	scoped  uint64 // what reaches only a command's own processes
+	wanted  uint64 // what should be scoped, if the kernel can
 	rules   []landRule
 }
 
@@ -101,12 +102,23 @@ func planLandlock(s *spec, f *hostFacts, ops []rootfs.Op, src *sources) (_ *land
 		return nil, lack.Error(), nil
 	}
 	l := &landlock{abi: f.landlock, handled: handledBy(f.landlock)}
-	if l.abi >= 6 && !s.namespaces.Has(namespace.PID) {
-		// In a PID namespace of one's own there is nobody else to signal, and commands may signal each other.
-		l.scoped = unix.LANDLOCK_SCOPE_SIGNAL
-	}
+	l.shared(s.namespaces.Has(namespace.PID), s.namespaces.Has(namespace.Net))
 	l.rules = landRules(ops, src, s.writable())
 	return l, "", nil
+}
+
+// shared scopes what is the host's where a namespace is (Linux 6.12): in namespaces of one's own there is nobody else to reach, and the commands of a
+// sandbox may signal each other, and meet at an abstract name. Engines listen on such names with no other guard (CVE-2020-15257).
+func (l *landlock) shared(ownPIDs, ownNet bool) {
+	if !ownPIDs {
+		l.wanted |= unix.LANDLOCK_SCOPE_SIGNAL
+	}
+	if !ownNet {
+		l.wanted |= unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
+	}
+	if l.abi >= 6 {
+		l.scoped = l.wanted
+	}
 }
 
 // landRules follow the root: everything in it may be read and executed, and written to what is writable. What lies in a writable place
@@ -177,7 +189,7 @@ func (a assembler) newRuleset(l *landlock) plan.Reg {
 	set := a.Reg("ruleset")
 	attr, size := a.Words("{"+landNames(l.handled)+"}", l.handled), 8
 	if l.scoped != 0 {
-		attr, size = a.Words("{"+landNames(l.handled)+", scope signals}", l.handled, 0, l.scoped), 24
+		attr, size = a.Words("{"+landNames(l.handled)+", scope "+scopeNames(l.scoped, "+")+"}", l.handled, 0, l.scoped), 24
 	}
 	a.Call(unix.SYS_LANDLOCK_CREATE_RULESET, "landlock_create_ruleset", "ruleset", attr, plan.Int(size), plan.Zero).To(set)
 	return set
@@ -216,9 +228,15 @@ func (a assembler) landRule(set plan.Reg, attr plan.Arg, object string) *plan.St
 }
 
 // restrict adds the step from which on the rules hold. It needs no_new_privs.
-func (a assembler) restrict(set plan.Reg) {
+func (a assembler) restrict(l *landlock, set plan.Reg) {
 	a.Stage("landlock")
-	a.Call(unix.SYS_LANDLOCK_RESTRICT_SELF, "landlock_restrict_self", "ruleset", plan.R(set), plan.Zero)
+	flags := plan.Zero
+	if l.abi >= 7 {
+		// What the program runs into is not logged after its exec (Linux 6.15, landlock_restrict_self(2)). What it runs into by a ruleset of its own making
+		// would be, and it could flood the host's audit log so.
+		flags = plan.Flag(unix.LANDLOCK_RESTRICT_SELF_LOG_SUBDOMAINS_OFF, "LOG_SUBDOMAINS_OFF")
+	}
+	a.Call(unix.SYS_LANDLOCK_RESTRICT_SELF, "landlock_restrict_self", "ruleset", plan.R(set), flags)
 	a.close(set)
 }
 
@@ -294,7 +312,20 @@ func (l *landlock) describe() string {
 		text += ", ioctls of devices only below /dev"
 	}
 	if l.scoped != 0 {
-		text += ", signals only within a command"
+		text += ", " + scopeNames(l.scoped, " and ") + " only within a command"
+	}
+	if lost := l.wanted &^ l.scoped; lost != 0 {
+		text += ", " + scopeNames(lost, " and ") + " of the host in reach (Linux 6.12 could scope them)"
 	}
 	return text
+}
+
+func scopeNames(scope uint64, and string) string {
+	var words []string
+	for _, n := range []flagName{{unix.LANDLOCK_SCOPE_SIGNAL, "signals"}, {unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, "abstract sockets"}} {
+		if scope&n.bit != 0 {
+			words = append(words, n.name)
+		}
+	}
+	return strings.Join(words, and)
 }

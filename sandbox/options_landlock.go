@@ -13,7 +13,8 @@ const (
 // knows nothing of mounts, check a second time what files commands open (landlock(7)). They may read and execute what is in the sandbox's root,
 // and write to what is writable in it; the files of [Cmd] as they were opened, and what is below directories among those. It needs Linux 5.19. What this kernel can is in the
 // Report: since 6.2 truncation is checked, since 6.10 ioctls of devices outside /dev are refused, and since 6.12 a command in the host's PID
-// namespace can signal none but its own processes. The network is left to the network namespace.
+// namespace can signal none but its own processes, and one in the host's network namespace connects to no abstract Unix socket but its own
+// (CVE-2020-15257). Since 6.15 nothing of it goes to the audit log. The network is otherwise left to the network namespace.
 //
 // Commands of one sandbox cannot trace each other, or read in /proc what takes the right to. No command can change mounts, nor open POSIX message
 // queues of the host's: a sandbox with CAP_SYS_ADMIN or with WithHost(namespace.IPC) has no Landlock unless it asks for both, and one with the host's mount

@@ -75,6 +75,7 @@ type commandBase struct {
 	filter  plan.Arg // in the plan's data
 	flags   plan.Arg // of the filter
 	rules   plan.Reg // Landlock's ruleset; None: there is none
+	land    *landlock
 	listen  *wire.Listen
 	shared  bool // it is the sandbox's own, which comes along with the files
 	encoded []byte
@@ -91,7 +92,7 @@ func compileCommand(s *spec, ids idPlan, lastCap, tasks int, w *walls, c *comman
 // each v1 hierarchy, the ruleset if it is shared, then the program's files.
 func compileBase(s *spec, ids idPlan, lastCap, tasks int, w *walls, shape commandShape) *commandBase {
 	a := newAssembler()
-	b := &commandBase{mode: launch.Join, rules: plan.None}
+	b := &commandBase{mode: launch.Join, rules: plan.None, land: w.landlock}
 	own := s.namespaces
 	if own.Has(namespace.Time) {
 		b.mode = launch.Copy // EUSERS otherwise, time_namespaces(7)
@@ -159,7 +160,7 @@ func (b *commandBase) command(c *commandSpec) *commandPlan {
 	a.Stage("directory")
 	a.Call(unix.SYS_CHDIR, "chdir", c.dir, a.Str(c.dir))
 	if b.rules != plan.None {
-		a.restrict(b.rules)
+		a.restrict(b.land, b.rules)
 	}
 	a.exec(p, b.filter, b.flags, b.listen, c)
 	p.Plan = a.Plan()

@@ -10,8 +10,9 @@ import (
 // process, as the kernel ranks them; of two errors p's is taken. A flag is set where either sets it.
 //
 // The result holds no more than that, with rules of its own making: what depends on arguments in both becomes the
-// product of both lists. A result may be too large to compile. Where p or q is not valid the result is that one, so
-// that [Policy.Validate] and [Policy.Compile] say what is wrong with it.
+// product of both lists. Where that is far larger than any program, the result does not validate ([ErrTooLarge]): q may be
+// a stranger's. Where p or q is not valid the result is that one, so that [Policy.Validate] and [Policy.Compile] say what
+// is wrong with it.
 func (p Policy) Merge(q Policy) Policy {
 	return p.combine(q, func(a, b Action) Action {
 		if milder(b, a) {
@@ -45,13 +46,17 @@ func (p Policy) combine(q Policy, choose func(a, b Action) Action, flags Flags) 
 		return q.Clone()
 	}
 	out := Policy{Default: choose(p.Default, q.Default), Unknown: choose(p.unknown(), q.unknown())}
-	lists := newCallLists()
+	lists, work := newCallLists(), maxWork
 	arches := Policy{Rules: append(slices.Clone(p.Rules), q.Rules...)}.distinct()
 	for _, arch := range arches {
 		left, right := p.lists(arch), q.lists(arch)
 		for _, name := range slices.Concat(left.order, right.order) {
 			if !lists.has(arch, name) {
-				lists.add(arch, name, product(left.of(name, p.Default), right.of(name, q.Default), choose))
+				lists.add(arch, name, product(left.of(name, p.Default), right.of(name, q.Default), choose, &work))
+			}
+			if work < 0 {
+				out.broken = &PolicyError{Rule: -1, Call: name, Reason: "combined with another policy's, the rules for " + name + " are too many", Err: ErrTooLarge}
+				return out
 			}
 		}
 	}
@@ -61,6 +66,10 @@ func (p Policy) combine(q Policy, choose func(a, b Action) Action, flags Flags) 
 	}
 	return out
 }
+
+// maxWork bounds how many pairs of rules are compared with each other when policies are combined: it takes well under
+// a second, and hundreds of rules for each of many calls come nowhere near it.
+const maxWork = 1 << 21
 
 // ruleLists are the rules of each call on one architecture, in the order the calls are first named.
 type ruleLists struct {
@@ -83,8 +92,9 @@ func (l ruleLists) of(name string, otherwise Action) []Rule {
 }
 
 // product combines two lists, each of which ends with a rule without conditions. Pairs of rules are tried in the order
-// of the first list, then of the second: the first pair of which both hold is made of the rules that decide in each.
-func product(a, b []Rule, choose func(a, b Action) Action) []Rule {
+// of the first list, then of the second: the first pair of which both hold is made of the rules that decide in each. It
+// stops when there is no work left to spend.
+func product(a, b []Rule, choose func(a, b Action) Action, work *int) []Rule {
 	var out []Rule
 	for _, x := range a {
 		with := b
@@ -92,8 +102,14 @@ func product(a, b []Rule, choose func(a, b Action) Action) []Rule {
 			with = []Rule{{Action: x.Action}} // whatever the other policy says
 		}
 		for _, y := range with {
+			if *work--; *work < 0 {
+				return out
+			}
 			args, ok := both(x.Args, y.Args)
-			if !ok || reached(out, args) {
+			if !ok {
+				continue
+			}
+			if *work -= len(out); reached(out, args) {
 				continue
 			}
 			out = append(out, Rule{Action: choose(x.Action, y.Action), Args: args})
@@ -114,14 +130,18 @@ func reached(before []Rule, args []Arg) bool {
 	})
 }
 
-// trimmed leaves out rules at the end that do what the last one does without them.
+// trimmed leaves out rules that do what the last one does, which has no conditions, if what they hold for comes to it
+// without them.
 func trimmed(rules []Rule) []Rule {
-	last := len(rules) - 1
-	for last > 0 && rules[last-1].Action == rules[last].Action {
-		rules[last-1] = rules[last]
-		last--
+	last := rules[len(rules)-1]
+	kept := rules[:0:0]
+	for i, r := range rules[:len(rules)-1] {
+		caught := func(later Rule) bool { return later.Action != last.Action && !apart(r.Args, later.Args) }
+		if r.Action != last.Action || slices.ContainsFunc(rules[i+1:], caught) {
+			kept = append(kept, r)
+		}
 	}
-	return rules[:last+1]
+	return append(kept, last)
 }
 
 // callLists gathers rules by architecture and call, each list ending with a rule without conditions.

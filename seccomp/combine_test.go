@@ -157,6 +157,42 @@ func TestCombineInvalid(t *testing.T) {
 	require.ErrorIs(t, Default().Restrict(Policy{}).Validate(), ErrEmpty)
 }
 
+// TestCombineHostile: a stranger's policy costs little, and what comes of it is refused rather than cut.
+func TestCombineHostile(t *testing.T) {
+	hostile := func(index int, actions ...Action) Policy {
+		p := Policy{Default: Errno(eperm)}
+		for i := range uint64(2000) {
+			p.Rules = append(p.Rules, Rule{Names: []string{"ioctl"}, Action: actions[i%uint64(len(actions))], Args: []Arg{{Index: index, Op: Equal, Value: i}}})
+		}
+		return p
+	}
+	p, q := hostile(0, Errno(eperm), Errno(enosys)), hostile(1, Log, Trap)
+	require.NoError(t, p.Validate())
+	for _, r := range []Policy{p.Merge(q), p.Restrict(q), p.Restrict(q).Clone().Allow("read").WithDenied(KillProcess)} {
+		require.ErrorIs(t, r.Validate(), ErrTooLarge)
+		require.ErrorContains(t, r.Validate(), "the rules for ioctl are too many")
+		_, err := r.Compile()
+		require.ErrorIs(t, err, ErrTooLarge)
+		_, err = r.Marshal()
+		require.ErrorIs(t, err, ErrTooLarge)
+		require.ErrorIs(t, r.Merge(Default()).Validate(), ErrTooLarge)
+		require.ErrorIs(t, Default().Restrict(r).Validate(), ErrTooLarge)
+	}
+	// Lists of hundreds of requests, as a learned policy may have, are no trouble.
+	list := func(from uint64) Policy {
+		p := Policy{Default: Errno(eperm)}
+		for i := range uint64(400) {
+			p.Rules = append(p.Rules, Rule{Names: []string{"ioctl"}, Action: Allow, Args: []Arg{Low32(1, uint32(from+i))}})
+		}
+		return p
+	}
+	merged, restricted := list(0).Merge(list(200)), list(0).Restrict(list(200))
+	require.NoError(t, merged.Validate())
+	require.NoError(t, restricted.Validate())
+	assert.Equal(t, 600, len(merged.Rules))
+	assert.Equal(t, 200, len(restricted.Rules))
+}
+
 func TestCombineCopies(t *testing.T) {
 	p, q := Default(), Build()
 	before := p.String() + q.String()

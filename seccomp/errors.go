@@ -37,7 +37,7 @@ func (e *PolicyError) Error() string {
 	if e.Rule >= 0 {
 		text += "rule " + strconv.Itoa(e.Rule)
 		if e.Call != "" {
-			text += ", " + strconv.Quote(e.Call)
+			text += ", " + strconv.Quote(clipped(e.Call))
 		}
 		text += ": "
 	}

@@ -3,6 +3,7 @@ package seccomp_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/belljar-go/belljar/seccomp"
@@ -58,6 +59,103 @@ func ExamplePolicy_WithDenied() {
 	policy := seccomp.Default().WithDenied(seccomp.KillProcess)
 	fmt.Println(policy.Default, "/", policy.Unknown)
 	// Output: kill process / errno 38
+}
+
+func ExamplePolicy_Merge() {
+	// A debugger's policy beside one's own: what either lets through passes.
+	debugger := seccomp.Policy{Default: seccomp.KillProcess, Rules: []seccomp.Rule{
+		{Names: []string{"ptrace", "process_vm_readv"}, Action: seccomp.Allow},
+	}}
+	own := seccomp.Policy{Default: seccomp.Errno(syscall.EPERM), Rules: []seccomp.Rule{
+		{Names: []string{"read", "write"}, Action: seccomp.Allow},
+	}}
+	fmt.Print(own.Merge(debugger))
+	// Output:
+	// default: errno 1
+	// unknown: errno 38
+	// allow read write ptrace process_vm_readv
+}
+
+func ExamplePolicy_Restrict() {
+	// A job may ask for a policy of its own, and gets no more than the house allows.
+	house := seccomp.Policy{Default: seccomp.Errno(syscall.EPERM), Rules: []seccomp.Rule{
+		{Names: []string{"read", "write"}, Action: seccomp.Allow},
+		{Names: []string{"socket"}, Action: seccomp.Allow, Args: []seccomp.Arg{seccomp.Low32(0, syscall.AF_UNIX)}},
+	}}
+	asked := seccomp.Policy{Default: seccomp.Allow, Unknown: seccomp.Allow, Rules: []seccomp.Rule{
+		{Names: []string{"write"}, Action: seccomp.Log},
+	}}
+	fmt.Print(house.Restrict(asked))
+	// Output:
+	// default: errno 1
+	// unknown: errno 38
+	// allow read
+	// log write
+	// allow socket if arg0 & 0xffffffff == 0x1
+}
+
+func ExampleParseFor() {
+	// A profile in Docker's form, for a program that will have a capability.
+	profile := strings.NewReader(`{
+		"defaultAction": "SCMP_ACT_ERRNO",
+		"syscalls": [
+			{"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"},
+			{"names": ["chroot"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_CHROOT"]}},
+			{"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}}
+		]
+	}`)
+	policy, err := seccomp.ParseFor(profile, seccomp.Target{Capabilities: []string{"CAP_SYS_CHROOT"}, Kernel: "4.4"})
+	fmt.Print(err, "\n", policy)
+	// Output:
+	// <nil>
+	// default: errno 1
+	// unknown: errno 38
+	// allow read write
+	// allow chroot
+}
+
+func ExampleParse_mistake() {
+	_, err := seccomp.Parse(strings.NewReader(`{
+  "defaultAction": "SCMP_ACT_ERRNO",
+  "syscalls": [
+    {"names": ["read", "opne"], "action": "SCMP_ACT_ALLOW"}
+  ]
+}`))
+	fmt.Println(err)
+	var place *seccomp.ParseError
+	fmt.Println(errors.As(err, &place), place.Line, place.Column, place.Path)
+	// Output:
+	// line 4, column 24: syscalls[0].names[1]: seccomp: rule 0, "opne": unknown system call
+	// true 4 24 syscalls[0].names[1]
+}
+
+func ExamplePolicy_Marshal() {
+	policy := seccomp.Policy{Default: seccomp.Errno(syscall.EPERM), Rules: []seccomp.Rule{
+		{Names: []string{"read"}, Action: seccomp.Allow},
+	}}
+	text, err := policy.Marshal()
+	fmt.Print(string(text), err, "\n", policy.Portable())
+	// Output:
+	// {
+	// 	"defaultAction": "SCMP_ACT_ERRNO",
+	// 	"defaultErrnoRet": 1,
+	// 	"syscalls": [
+	// 		{
+	// 			"names": [
+	// 				"read"
+	// 			],
+	// 			"action": "SCMP_ACT_ALLOW"
+	// 		}
+	// 	]
+	// }
+	// <nil>
+	// <nil>
+}
+
+func ExamplePreset() {
+	policy, err := seccomp.Preset("strict-v2") // what it does never changes
+	fmt.Println(len(policy.Rules) > 0, err)
+	// Output: true <nil>
 }
 
 func ExamplePolicy_Validate() {

@@ -3,9 +3,12 @@
 package seccomp
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -130,6 +133,64 @@ func TestKernelForeignEntry(t *testing.T) {
 	require.ErrorAs(t, err, &exit)
 	status := exit.Sys().(syscall.WaitStatus)
 	assert.True(t, status.Signaled() && status.Signal() == syscall.SIGSYS, "%v", err)
+}
+
+// TestKernelOtherThreads: a filter loaded into a process with threads holds for a thread that stood before (catalogue 52)
+// by TSYNC alone, which is the control. A sandbox's commands have one thread then.
+func TestKernelOtherThreads(t *testing.T) {
+	run := func(env ...string) syscall.Errno {
+		cmd := victimCommand("default")
+		cmd.Env = append(append(cmd.Env, victimTries+"=unshare"), env...)
+		out, err := cmd.Output()
+		require.NoError(t, err, "%s", stderr(err))
+		results := map[string]syscall.Errno{}
+		require.NoError(t, json.Unmarshal(out, &results))
+		return results["unshare"]
+	}
+	assert.Equal(t, syscall.EPERM, run(victimThread+"=before"))
+	assert.Equal(t, syscall.EPERM, run(victimTSync+"=0"), "the thread that loads it")
+	assert.Zero(t, run(victimThread+"=before", victimTSync+"=0"), "another one, without TSYNC")
+}
+
+// TestKernelCombines holds Restrict to what the kernel itself does with two filters.
+func TestKernelCombines(t *testing.T) {
+	names := []string{
+		"getpid", "unshare", "setns", "ptrace", "mount", "umount2", "keyctl", "socket-unix", "socket-inet", "socket-inet6", "socket-netlink",
+		"socketpair-unix", "tcgets", "tiocsti", "tioclinux", "unknown", "x32", "clone", "clone-newuser", "clone3", "personality-ask",
+	}
+	both := runTries(t, "narrow+default", "built-in", names...)
+	for backend := range backends {
+		assert.Equal(t, both, runTries(t, "restricted", backend, names...), backend)
+	}
+	assert.Equal(t, syscall.EXDEV, both["socketpair-unix"], "narrow's alone")
+	assert.Equal(t, syscall.EPERM, both["mount"], "both deny: the last one loaded says how")
+	assert.Equal(t, syscall.EPERM, both["tiocsti"])
+	assert.Equal(t, syscall.ERANGE, both["tcgets"])
+	merged := runTries(t, "merged", "built-in", names...)
+	assert.Equal(t, syscall.ENOTTY, merged["tcgets"], "default's")
+	assert.Zero(t, merged["unshare"], "narrow's")
+	assert.Equal(t, syscall.EPERM, merged["mount"])
+}
+
+// TestKernelStrict: what strict refuses, the kernel does without it.
+func TestKernelStrict(t *testing.T) {
+	cases := map[string]syscall.Errno{
+		"clone": syscall.EPERM, "socket-unix": syscall.EPERM, "socket-inet": syscall.EPERM, "create": syscall.EPERM, "create-write": syscall.EPERM,
+		"mkdir": syscall.EPERM, "kill-self": syscall.EPERM, "openat2": syscall.ENOSYS, "socketpair-tipc": syscall.EPERM,
+		"prlimit-parent": syscall.EPERM, "sendto-address": syscall.EPERM, "sendmsg": syscall.EPERM,
+	}
+	names := append(slices.Sorted(maps.Keys(cases)), "socketpair-unix", "getpid", "read-only")
+	control := runTries(t, "none", "", names...)
+	for backend := range backends {
+		strict := runTries(t, "strict", backend, names...)
+		for name, want := range cases {
+			assert.Equal(t, want, strict[name], "%s: %s", backend, name)
+			assert.NotEqual(t, want, control[name], "not exercised: %s", name)
+		}
+		for _, name := range []string{"socketpair-unix", "getpid", "read-only"} {
+			assert.Zero(t, strict[name], "%s: %s", backend, name)
+		}
+	}
 }
 
 // TestFilterOutlivesExec looks at what the kernel says of the program that took the victim's place.

@@ -190,9 +190,5 @@ func (p Policy) Portable() error {
 
 // depends tells whether the order of two rules for a call may matter.
 func (p Policy) depends(a, b Rule) bool {
-	if a.Action == b.Action {
-		return false
-	}
-	_, together := both(a.Args, b.Args)
-	return together
+	return a.Action != b.Action && !apart(a.Args, b.Args)
 }

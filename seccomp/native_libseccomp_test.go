@@ -66,7 +66,7 @@ func natively(arch Arch, p Policy, way int) (Program, error) {
 func addNative(filter *libseccomp.ScmpFilter, otherwise Action, number uint32, rules []Rule) error {
 	for n, r := range rules {
 		for _, before := range rules[:n] {
-			if _, together := both(before.Args, r.Args); together && before.Action != r.Action {
+			if before.Action != r.Action && !apart(before.Args, r.Args) {
 				return errNotNative("the rules' order matters")
 			}
 		}

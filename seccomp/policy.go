@@ -17,6 +17,8 @@ type Policy struct {
 	Rules []Rule
 	// Flags are for whoever loads the program; see [Program.Flags].
 	Flags Flags
+
+	broken error // why the result of Merge or Restrict is none: it does not validate
 }
 
 // Rule gives an action to calls.

@@ -27,7 +27,7 @@ func TestProgramsRun(t *testing.T) {
 			if _, err := exec.LookPath(p.needs); err != nil {
 				t.Skipf("%s is not installed", p.needs)
 			}
-			if testing.Short() && p.slow {
+			if (testing.Short() || raceDetector) && p.slow {
 				t.Skip("slow")
 			}
 			if p.before != "" {

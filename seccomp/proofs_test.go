@@ -76,7 +76,7 @@ var gaps = []uint32{245, 259, 350, 387, 400, 423, 480, 512, 547, 600, 0x40000000
 // proofs is how many random policies a test tries: BELLJAR_PROOFS=100 makes it a hundred times as many.
 func proofs(n int) int {
 	if testing.Short() || raceDetector { // data races are not what these tests look for
-		n = max(n/10, 1)
+		n = max(n/25, 1)
 	}
 	times, err := strconv.Atoi(os.Getenv("BELLJAR_PROOFS"))
 	if err != nil {

@@ -102,15 +102,22 @@ func (a Arg) always() bool {
 // both joins the conditions of two rules, without those that others make needless. ok is false where they can be seen
 // never to hold together.
 func both(a, b []Arg) (joined []Arg, ok bool) {
-	all := append(append(make([]Arg, 0, len(a)+len(b)), a...), b...)
-	for i, x := range all {
-		for _, y := range all[:i] {
+	if apart(a, b) {
+		return nil, false
+	}
+	return needed(append(append(make([]Arg, 0, len(a)+len(b)), a...), b...)), true
+}
+
+// apart tells whether the conditions of two rules, each of which can hold, can be seen never to hold together.
+func apart(a, b []Arg) bool {
+	for _, x := range a {
+		for _, y := range b {
 			if x.excludes(y) {
-				return nil, false
+				return true
 			}
 		}
 	}
-	return needed(all), true
+	return false
 }
 
 // needed leaves out conditions that others imply.

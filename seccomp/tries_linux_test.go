@@ -62,10 +62,20 @@ var tries = map[string]func() syscall.Errno{
 	"gap":                 call(400),
 	"x32":                 call(0x40000000 | unix.SYS_GETPID),
 	"getpid":              call(unix.SYS_GETPID),
+	"read-only":           call(unix.SYS_OPENAT, atCwd, text("/"), unix.O_RDONLY|unix.O_CLOEXEC, 0),
+	"create":              call(unix.SYS_OPENAT, atCwd, text("/nonexistent/f"), unix.O_CREAT|unix.O_RDONLY, 0o600),
+	"create-write":        call(unix.SYS_OPENAT, atCwd, text("/nonexistent/f"), unix.O_WRONLY, 0),
+	"openat2":             call(unix.SYS_OPENAT2, badFD, 0, 0, 0),
+	"mkdir":               call(unix.SYS_MKDIRAT, atCwd, text("/nonexistent/d"), 0o700),
+	"kill-self":           call(unix.SYS_KILL, self, 0),
+	"prlimit-parent":      call(unix.SYS_PRLIMIT64, uintptr(os.Getppid()), unix.RLIMIT_CORE, 0, 0),
+	"sendto-address":      call(unix.SYS_SENDTO, badFD, 0, 0, 0, text("address"), 2),
+	"sendmsg":             call(unix.SYS_SENDMSG, badFD, 0, 0),
 }
 
 const (
 	badFD          = ^uintptr(0)
+	atCwd          = ^uintptr(99)
 	processKeyring = ^uintptr(1)
 )
 

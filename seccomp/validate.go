@@ -19,6 +19,9 @@ const maxArgs = 32
 // conditions and with another action stands before it; two conditions on one argument that no value meets. What is a
 // contradiction on one architecture only is one everywhere.
 func (p Policy) Validate() error {
+	if p.broken != nil {
+		return p.broken
+	}
 	if p.Default == 0 {
 		return &PolicyError{Rule: -1, Reason: "no default action", Err: ErrEmpty}
 	}

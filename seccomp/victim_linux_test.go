@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,19 +24,35 @@ const (
 	victimPolicy = "BELLJAR_SECCOMP_VICTIM"
 	victimBy     = "BELLJAR_SECCOMP_BACKEND" // what compiles the policy; unset: what Policy.Compile takes
 	victimTries  = "BELLJAR_SECCOMP_TRIES"   // names of tries, comma-separated; unset: become the program in the arguments
+	victimThread = "BELLJAR_SECCOMP_THREAD"  // "before": the tries are made by a thread that was there before the filter
+	victimTSync  = "BELLJAR_SECCOMP_TSYNC"   // "0": the filter is the loading thread's alone
 )
+
+// narrow differs from the default in kinds of actions and in errnos.
+func narrow() Policy {
+	return Policy{Default: Errno(unix.EXDEV), Unknown: Errno(unix.ENOTNAM), Rules: []Rule{
+		{Names: []string{"socket"}, Action: Errno(unix.EDOM), Args: []Arg{Low32(0, unix.AF_INET6)}},
+		{Names: []string{"ioctl"}, Action: Allow, Args: []Arg{Low32(1, unix.TIOCSTI)}},
+		{Names: []string{"ioctl"}, Action: Errno(unix.ERANGE)},
+		{Names: []string{"mount", "ptrace"}, Action: Errno(unix.EDOM)},
+		{Names: append(slices.Clone(strictAllowed), "socket", "clone", "unshare", "rt_sigreturn", "openat", "prctl", "seccomp", "ftruncate"), Action: Allow},
+	}}
+}
 
 func victimPolicies() map[string]Policy {
 	marked := Default()
 	marked.Unknown = Errno(unix.ENOTNAM)
 	return map[string]Policy{
-		"default": Default(),
-		"build":   Build(),
-		"strict":  Strict(),
-		"network": Network(),
-		"kill":    Default().WithDenied(KillProcess),
-		"trap":    Default().WithDenied(Trap),
-		"marked":  marked, // tells the filter's answer to unknown numbers from the kernel's own
+		"default":    Default(),
+		"build":      Build(),
+		"strict":     Strict(),
+		"narrow":     narrow(),
+		"restricted": Default().Restrict(narrow()),
+		"merged":     Default().Merge(narrow()),
+		"network":    Network(),
+		"kill":       Default().WithDenied(KillProcess),
+		"trap":       Default().WithDenied(Trap),
+		"marked":     marked, // tells the filter's answer to unknown numbers from the kernel's own
 	}
 }
 
@@ -52,17 +69,20 @@ func TestMain(m *testing.M) {
 }
 
 func victim(name string) error {
-	if name != "none" {
-		backend := nativeBackend
-		if by, ok := os.LookupEnv(victimBy); ok {
-			backend = backends[by]
+	run := make(chan []string)
+	done := make(chan map[string]syscall.Errno)
+	go func() {
+		runtime.LockOSThread() // a thread of its own, which stands when the filter is loaded
+		for names := range run {
+			done <- makeTries(names)
 		}
-		program, err := victimPolicies()[name].compileWith(NativeArch(), backend)
-		if err != nil {
+	}()
+	run <- nil
+	<-done
+	// "a+b" is two filters, b loaded last.
+	for _, name := range strings.Split(name, "+") {
+		if err := loadPolicy(name); err != nil {
 			return err
-		}
-		if err := loadOnAllThreads(program); err != nil {
-			return fmt.Errorf("seccomp: %w", err)
 		}
 	}
 	names, ok := os.LookupEnv(victimTries)
@@ -73,11 +93,45 @@ func victim(name string) error {
 		}
 		return syscall.Exec(path, os.Args[1:], os.Environ())
 	}
-	results := map[string]syscall.Errno{}
-	for _, n := range strings.Split(names, ",") {
-		results[n] = tries[n]()
+	var results map[string]syscall.Errno
+	if os.Getenv(victimThread) == "before" {
+		run <- strings.Split(names, ",")
+		results = <-done
+	} else {
+		results = makeTries(strings.Split(names, ","))
 	}
 	return json.NewEncoder(os.Stdout).Encode(results)
+}
+
+func makeTries(names []string) map[string]syscall.Errno {
+	results := map[string]syscall.Errno{}
+	for _, n := range names {
+		results[n] = tries[n]()
+	}
+	return results
+}
+
+func loadPolicy(name string) error {
+	if name == "none" {
+		return nil
+	}
+	backend := nativeBackend
+	if by, ok := os.LookupEnv(victimBy); ok {
+		backend = backends[by]
+	}
+	program, err := victimPolicies()[name].compileWith(NativeArch(), backend)
+	if err != nil {
+		return err
+	}
+	if os.Getenv(victimTSync) == "0" {
+		runtime.LockOSThread() // and never unlocked: the goroutine's other calls are this thread's
+		_, err := loadOnThread(program)
+		return err
+	}
+	if err := loadOnAllThreads(program); err != nil {
+		return fmt.Errorf("seccomp: %w", err)
+	}
+	return nil
 }
 
 func loadOnAllThreads(p Program) error {
@@ -88,7 +142,7 @@ func loadOnAllThreads(p Program) error {
 	}
 	code := p.Bytes()
 	prog := unix.SockFprog{Len: uint16(p.Len()), Filter: (*unix.SockFilter)(unsafe.Pointer(&code[0]))}
-	tid, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	tid, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, uintptr(FlagTSync|p.Flags()), uintptr(unsafe.Pointer(&prog)))
 	if e != 0 {
 		return e
 	}

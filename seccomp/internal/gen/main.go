@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"go/format"
 	"log"
@@ -29,6 +30,8 @@ var constants = []string{"syscall_mask", "oabi_syscall_base", "arch_specific_sys
 
 func main() {
 	log.SetFlags(0)
+	into := flag.String("dir", ".", "the folder to write to")
+	flag.Parse()
 	dir, version := module()
 	native := map[string]string{"amd64": "syscalls_x86_64.go", "arm64": "syscalls_aarch64.go"}
 	known := map[string]bool{}
@@ -37,7 +40,7 @@ func main() {
 		for name := range table {
 			known[name] = true
 		}
-		writeTable(file, goarch, version, table)
+		writeTable(filepath.Join(*into, file), goarch, version, table)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "unix", "zsysnum_linux_*.go"))
 	if err != nil || len(files) == 0 {
@@ -53,7 +56,7 @@ func main() {
 		}
 	}
 	maps.DeleteFunc(foreign, func(name string, _ bool) bool { return known[name] })
-	writeForeign("syscalls_foreign.go", version, foreign)
+	writeForeign(filepath.Join(*into, "syscalls_foreign.go"), version, foreign)
 }
 
 // module gives folder and version of golang.org/x/sys.
