@@ -39,6 +39,9 @@ func TestCase71DiskExceeded(t *testing.T) {
 		"signaled":   {[]Option{WithTmpfs("/d", "1m")}, "head -c 2000000 /dev/zero > /d/f; kill -ABRT $$", DiskExceeded},
 		"read-only":  {nil, "echo > /usr/x", NonZeroExit},
 	} {
+		if name == "files" && testing.Short() {
+			continue // 16384 of them take their time
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sb := standing(t, c.opts...)

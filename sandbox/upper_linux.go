@@ -27,6 +27,10 @@ func holdUpper(s *spec, f *hostFacts, ids idPlan) (*rootfs.HeldUpper, error) {
 	}
 	h, err := rootfs.HoldUpper(s.upper, uid, gid)
 	if err == nil {
+		if err := rootfs.ValidUpper(h.Dir, s.stack()); err != nil { // with no link in it now
+			h.Undo()
+			return nil, opError("WithUpper", err)
+		}
 		if s.upperSize > 0 {
 			err = h.Bound(rootfs.Bound{Bytes: s.upperSize, Files: rootfs.FilesFor(s.upperSize)})
 		} else {

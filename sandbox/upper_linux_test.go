@@ -164,6 +164,37 @@ func TestUpperStaysFreeOfOurs(t *testing.T) {
 	look(standing(t, opts...))
 }
 
+func init() {
+	hosts["upper"] = func(args []string) {
+		check(Prepare())
+		sayZygote()
+		sb, err := New(WithRootfs(args[0]), WithUpper(args[1]))
+		check(err)
+		check(sb.WriteFile("/tmp/left", nil, 0o644))
+		say("ready")
+		sleep()
+	}
+}
+
+// A host program that is killed leaves its layer to others at once, with what was written, and no work directory: the zygote sees to it (case 80).
+func TestUpperOfAKilledHost(t *testing.T) {
+	t.Parallel()
+	base, _ := tinyRoot(t)
+	require.NoError(t, os.Chmod(filepath.Join(base, "tmp"), 0o777))
+	dir := t.TempDir()
+	upper := filepath.Join(dir, "upper")
+	h := startHost(t, "upper "+base+" "+upper)
+	assert.Len(t, list(t, dir), 2, "the control: a work directory")
+	_, err := rootfs.HoldUpper(upper, -1, -1)
+	require.ErrorIs(t, err, rootfs.ErrUpperInUse)
+	h.kill()
+	eventually(t, "nothing beside the layer", func() bool { return len(list(t, dir)) == 1 })
+	held, err := rootfs.HoldUpper(upper, -1, -1)
+	require.NoError(t, err)
+	held.Release()
+	assert.FileExists(t, filepath.Join(upper, "tmp", "left"))
+}
+
 func TestUpperIsChecked(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -182,7 +213,9 @@ func TestUpperIsChecked(t *testing.T) {
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o644))
 	base, opts := tinyRoot(t)
-	require.NotEmpty(t, base)
+	require.NoError(t, os.Symlink(base, filepath.Join(dir, "link")))
+	_, err := New(append(opts, WithUpper(filepath.Join(dir, "link", "tmp")))...)
+	require.ErrorIs(t, err, ErrInvalid, "by a link it is in the root after all")
 	for path, want := range map[string]error{
 		filepath.Join(dir, "file"): unix.ENOTDIR, filepath.Join(dir, "no", "such"): unix.ENOENT, "/proc": unix.EXDEV,
 	} {
