@@ -231,16 +231,6 @@ func victim(what []string) {
 		for i := 0; i < len(b); i += 4096 {
 			b[i] = 1
 		}
-	case "huge": // map and touch n huge pages of 2 MiB
-		b, err := unix.Mmap(-1, 0, n<<21, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_HUGETLB|unix.MAP_HUGE_2MB)
-		if err != nil {
-			fmt.Print(unix.ErrnoName(err.(unix.Errno)))
-			os.Exit(0)
-		}
-		for i := 0; i < len(b); i += 2 << 20 {
-			b[i] = 1
-		}
-		fmt.Print("ok")
 	case "count": // print a growing number
 		w := bufio.NewWriter(os.Stdout)
 		for i := 0; ; i++ {

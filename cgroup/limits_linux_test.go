@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -332,6 +333,13 @@ func allowHugepages(t *testing.T, n int) {
 	t.Cleanup(func() { require.NoError(t, os.WriteFile(file, []byte(before), 0)) })
 }
 
+// huge maps n huge pages of 2 MiB, and says what came of it.
+func huge(l *Leaf, n int) *exec.Cmd {
+	const flags = unix.MAP_ANON | unix.MAP_PRIVATE | unix.MAP_HUGETLB | unix.MAP_HUGE_2MB
+	return command(l, "perl", "-e", fmt.Sprintf(`my $r = syscall(%d, 0, %d, 3, %d, -1, 0); print $r == -1 ? ($! == %d ? "ENOMEM" : $!) : "ok"`,
+		unix.SYS_MMAP, n<<21, flags, unix.ENOMEM))
+}
+
 func TestHugepages(t *testing.T) {
 	if hugeSize() == 0 {
 		skip(t, "no huge pages of 2 MiB on this machine")
@@ -339,12 +347,12 @@ func TestHugepages(t *testing.T) {
 	allowHugepages(t, 16)
 	m := testManager(t, Limits{Hugepages: []HugepageLimit{{2 << 20, 4 << 20}}, Pids: 50})
 	l := testLeaf(t, m, "cmd", Limits{})
-	assert.Equal(t, "ok", output(t, self(l, "huge 2")))
-	assert.Equal(t, "ENOMEM", output(t, self(l, "huge 3")), "refused when it is mapped")
+	assert.Equal(t, "ok", output(t, huge(l, 2)))
+	assert.Equal(t, "ENOMEM", output(t, huge(l, 3)), "refused when it is mapped")
 	require.NoError(t, m.Update(Limits{Hugepages: []HugepageLimit{{2 << 20, 6 << 20}}}))
-	assert.Equal(t, "ok", output(t, self(l, "huge 3")), "control")
+	assert.Equal(t, "ok", output(t, huge(l, 3)), "control")
 	require.NoError(t, m.Update(Limits{Hugepages: []HugepageLimit{{2 << 20, 0}}}))
-	assert.Equal(t, "ENOMEM", output(t, self(l, "huge 1")))
+	assert.Equal(t, "ENOMEM", output(t, huge(l, 1)))
 	_, err := New(testParentOf(m), "other", Limits{Hugepages: []HugepageLimit{{1 << 39, 0}}})
 	require.ErrorIs(t, err, ErrUnsupported)
 	assert.Equal(t, []string{"Hugepages"}, FieldsOf(err))
