@@ -102,9 +102,7 @@ func NewWith(parent Parent, name string, l Limits, o Options) (*Manager, error) 
 		b.undo()
 		return nil, err
 	}
-	if !l.hasRates() {
-		m.ps.countDevices()
-	}
+	m.ps.countDevices(l.IO)
 	m.missing = m.acc.v1 &^ have
 	m.notes = append(append(p.notes, b.notes...), notes...)
 	m.localOOM = versionOf(m.dirs, MemoryController) == 1

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -71,16 +72,18 @@ func resolveDevice(name string) (string, error) {
 // countDevices has v1 keep accounts of every disk: kernels since 6.10 do so only
 // once something has been said about a limit on it (blk_throtl_init in
 // tg_set_conf, block/blk-throttle.c). What is said is that there is none.
-func (ps places) countDevices() {
+func (ps places) countDevices(bounded []IOLimit) {
 	p := ps.of(IOController)
 	if p == nil || p.Version == 2 {
 		return
 	}
 	disks, _ := os.ReadDir("/sys/block")
 	for _, d := range disks {
-		if id, err := readString(unix.AT_FDCWD, "/sys/block/"+d.Name()+"/dev"); err == nil {
+		id, err := readString(unix.AT_FDCWD, "/sys/block/"+d.Name()+"/dev")
+		id = strings.TrimSpace(id)
+		if err == nil && !slices.ContainsFunc(bounded, func(l IOLimit) bool { return l.Device == id }) {
 			// A disk that cannot be bounded is not counted either.
-			_ = p.write("blkio.throttle.read_bps_device", strings.TrimSpace(id)+" 0")
+			_ = p.write("blkio.throttle.read_bps_device", id+" 0")
 		}
 	}
 }

@@ -101,10 +101,13 @@ func (m *Manager) updateLeaves(change func(name string) Limits) error {
 // needs none.
 func (l *Leaf) update(change Limits) (undo func() error, err error) {
 	undo = func() error { return nil }
-	if len(change.Fields()) == 0 || l.lock() != nil {
+	// The manager is locked for all of the update: to lock it again, as lock
+	// does, would wait for who waits to delete it.
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if len(change.Fields()) == 0 || l.closed {
 		return undo, nil
 	}
-	defer l.unlock()
 	if err := change.validateLeaf(); err != nil {
 		return undo, err
 	}
@@ -118,7 +121,12 @@ func (l *Leaf) update(change Limits) (undo func() error, err error) {
 	}
 	now := l.Limits()
 	next := now.with(change)
-	back := func() error { return l.m.apply(l.name, dirs, now.backFrom(change).only(change)) }
+	back := func() error {
+		if err := l.m.apply(l.name, dirs, now.backFrom(change).only(change)); !gone(err) {
+			return err
+		}
+		return nil
+	}
 	if err := l.m.apply(l.name, dirs, next.only(change)); err != nil && !gone(err) {
 		return undo, errors.Join(err, back())
 	}
