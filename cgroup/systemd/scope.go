@@ -155,16 +155,17 @@ func (o *Options) properties(pids []int) []property {
 
 // settle makes the scope's group one that hands controllers down.
 func (s *Scope) settle(ctx context.Context, b *bus, mount string, pids []int, o *Options) (err error) {
+	s.dir = s.found(pids[0], mount)
 	if s.group, err = b.group(ctx, s.unit); err != nil {
-		s.dir = s.found(pids[0], mount)
 		return err
 	}
-	s.dir = mount + s.group
+	// The kernel is believed, not the bus: what is undone or made in a group is done in this one.
 	for _, pid := range pids {
-		if in, err := groupOf(pid); err != nil || in != s.group {
+		if in, err := groupOf(pid); err != nil || in != s.group || path.Base(in) != s.unit {
 			return &Error{Op: "move process " + strconv.Itoa(pid) + " into", Unit: s.unit, Err: fmt.Errorf("it is in %q, the unit's group is %q: %w", in, s.group, errors.Join(errNotThere, err))}
 		}
 	}
+	s.dir = mount + s.group
 	if len(o.PIDs) == 0 {
 		s.follow(ctx, b, s.home[len(mount):])
 	}
