@@ -6,12 +6,12 @@ FUZZTIME ?= 20s
 BENCH ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz cover clean
+.PHONY: help demo test lint bench bench-check bench-peers fuzz cover clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo '  STAGES="lint root"  only these stages of the tests: lint cross root race nocgo user vm systemd'
+	@echo '  STAGES="lint root"  only these stages of the tests: lint cross root race nocgo user vm systemd bench'
 	@echo '  BENCH=Warm          only benchmarks with such names;  FUZZTIME=1m  longer for each fuzz target'
 
 demo: ## a program in a sandbox, then an online judge on its problems (root, or sudo)
@@ -24,9 +24,17 @@ lint: ## gofumpt, go vet, staticcheck, tidy modules
 	@.ci/setup lint
 	@.ci/lint
 
-bench: ## every benchmark
+bench: ## every benchmark, then what a sandbox costs beside other sandboxes (as root), with plots
 	@.ci/setup demo
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+	cd examples/bench && go run . -out ../../.ci/out/bench
+
+bench-check: ## what a sandbox costs against examples/bench/baseline.json, with a wide tolerance
+	@.ci/setup demo
+	cd examples/bench && go run . -only latency,jobs -peers none -out ../../.ci/out/bench -check baseline.json
+
+bench-peers: ## other sandboxes for `make bench` to compare with, from packages
+	@.ci/setup peers
 
 fuzz: ## every fuzz target, FUZZTIME each
 	@.ci/setup demo

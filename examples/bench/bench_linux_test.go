@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// small is a run of everything that takes no time, so that nothing of it can rot. It asserts no duration.
+func small(t *testing.T) *config {
+	t.Helper()
+	return &config{
+		n: 3, out: t.TempDir(), peers: "none", only: "latency,stages,jobs,throughput,heap,busy,live", source: ".",
+		heaps: "0,8", callers: "1,2", live: "0,3", busy: 5, each: time.Millisecond, tolerance: 0.6,
+	}
+}
+
+func TestBench(t *testing.T) {
+	c := small(t)
+	var out bytes.Buffer
+	require.NoError(t, c.run(t.Context(), &out), out.String())
+	r, err := load(filepath.Join(c.out, "bench.json"))
+	require.NoError(t, err)
+	for _, name := range []string{"fork+exec", "belljar warm", "belljar pool", "belljar fresh", "belljar cold"} {
+		row := r.row(name)
+		require.NotNil(t, row, name)
+		assert.Equal(t, 3, row.N)
+		assert.Positive(t, row.Median)
+		assert.GreaterOrEqual(t, row.P99, row.Median)
+		assert.Empty(t, row.Lacks, "%s, seen from inside", name)
+		for _, lines := range [][]Line{r.Heap, r.Throughput, r.Live} {
+			assert.True(t, has(lines, name), name)
+		}
+		assert.Contains(t, out.String(), name)
+	}
+	assert.Len(t, r.Busy, 5)
+	assert.NotEmpty(t, r.Stages)
+	require.Len(t, r.Jobs, 3)
+	for _, j := range r.Jobs {
+		assert.Positive(t, j.Ratio, j.Name)
+	}
+	for _, f := range []string{"latency", "heap", "throughput", "live"} {
+		for _, ext := range []string{".svg", ".png"} {
+			i, err := os.Stat(filepath.Join(c.out, f+ext))
+			require.NoError(t, err)
+			assert.Positive(t, i.Size())
+		}
+	}
+	assert.Contains(t, out.String(), "big: not asked for", "what is left out is said")
+}
+
+func has(lines []Line, name string) bool {
+	for _, l := range lines {
+		if l.Name == name {
+			return len(l.X) == 2 && len(l.Y) == 2 && l.Y[0] > 0 && l.Y[1] > 0
+		}
+	}
+	return false
+}
+
+// The probe finds what a program without a sandbox lacks: the control of every empty cell in the table.
+func TestProbeFindsWhatIsLacking(t *testing.T) {
+	l, err := newLab(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	lack, err := l.floor().lacks(namespacesHere())
+	require.NoError(t, err)
+	for _, k := range kinds {
+		assert.Contains(t, lack, k+" namespace")
+	}
+	assert.Contains(t, lack, "own /proc")
+	if os.Geteuid() == 0 {
+		assert.Subset(t, lack, []string{"read-only root", "unprivileged uid"})
+	}
+}
+
+// A peer that is not there, or cannot run, is named with the reason, and costs nothing else.
+func TestPeersThatCannotRun(t *testing.T) {
+	l, err := newLab(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	gone := l.peer(peer{"gone", "belljar-no-such-program", nil})
+	assert.Equal(t, "not on this machine", gone.absent)
+	broken := l.peer(peer{"broken", "false", func(*lab, string) (*peerRun, error) { return &peerRun{argv: fixed("false")}, nil }})
+	_, err = broken.lacks(nil)
+	require.Error(t, err)
+	rows, err := measure([]*subject{l.floor(), gone, broken}, 2)
+	require.NoError(t, err)
+	assert.Equal(t, 2, rows[0].N)
+	assert.Zero(t, rows[1].N)
+	assert.Contains(t, rows[2].Absent, "wait status")
+}
+
+func TestStaticTrue(t *testing.T) {
+	elf, err := staticTrue()
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "true")
+	require.NoError(t, os.WriteFile(file, elf, 0o755))
+	require.NoError(t, exec.Command(file).Run())
+	require.NoError(t, spawn(file, nil, "true"))
+	assert.Less(t, len(elf), 200)
+	no, err := exec.LookPath("false")
+	require.NoError(t, err)
+	require.Error(t, spawn(no, nil, "false"), "an exit status is not overlooked")
+	require.ErrorIs(t, spawn(file+"x", nil, "true"), os.ErrNotExist)
+}
+
+func TestCheck(t *testing.T) {
+	run := func(warm, cold, cpu float64) *Results {
+		return &Results{
+			Latency: []Row{{Name: "fork+exec", N: 9, Ratio: 1}, {Name: "belljar warm", N: 9, Ratio: warm}, {Name: "belljar cold", N: 9, Ratio: cold}, {Name: "bwrap", N: 9, Ratio: 5}},
+			Jobs:    []Job{{Name: "cpu", Ratio: cpu}},
+		}
+	}
+	base := run(1.2, 3, 1)
+	assert.Empty(t, run(1.2, 3, 1).check(base, 0.5))
+	assert.Empty(t, run(1.7, 4, 0.9).check(base, 0.5), "within the tolerance")
+	assert.Equal(t, []string{"belljar warm: 1.90, was 1.20, which allows 1.80"}, run(1.9, 3, 1).check(base, 0.5))
+	assert.Len(t, run(5, 9, 4).check(base, 0.5), 3)
+	gone := run(1, 1, 1)
+	gone.Latency[1].N = 0
+	assert.Equal(t, []string{"belljar warm: was 1.20, is not measured any more"}, gone.check(base, 0.5))
+	peer := run(1.2, 3, 1)
+	peer.Latency[3].Ratio = 50
+	assert.Empty(t, peer.check(base, 0.5), "peers are no business of ours")
+}
+
+// What is stored names every figure that a check run measures.
+func TestBaselineIsWhole(t *testing.T) {
+	base, err := load("baseline.json")
+	require.NoError(t, err)
+	for _, name := range []string{"belljar warm", "belljar pool", "belljar fresh", "belljar cold", "job cpu", "job calls", "job files"} {
+		assert.Positive(t, base.ratios()[name], name)
+	}
+}
+
+func TestQuantiles(t *testing.T) {
+	d := func(n ...int) (all []time.Duration) {
+		for _, n := range n {
+			all = append(all, time.Duration(n))
+		}
+		return all
+	}
+	assert.Equal(t, time.Duration(0), quantile(nil, 0.5))
+	assert.Equal(t, time.Duration(7), quantile(d(7), 0.99))
+	assert.Equal(t, time.Duration(3), quantile(d(1, 2, 3, 4, 5), 0.5))
+	assert.Equal(t, time.Duration(5), quantile(d(1, 2, 3, 4, 5), 0.99))
+	r := Row{samples: d(30, 10, 20)}
+	r.sum(&Row{Median: 10})
+	assert.Equal(t, Row{N: 3, Median: 20, P99: 30, Ratio: 2, samples: d(10, 20, 30)}, r)
+}
+
+func TestBadArguments(t *testing.T) {
+	for _, change := range []func(*config){
+		func(c *config) { c.heaps = "1,x" },
+		func(c *config) { c.callers = "-1" },
+		func(c *config) { c.only = "latency,nonsense" },
+		func(c *config) { c.baseline = "missing.json"; c.only = "stages" },
+	} {
+		c := small(t)
+		change(c)
+		err := c.run(t.Context(), &bytes.Buffer{})
+		require.Error(t, err)
+		assert.True(t, strings.Contains(err.Error(), "numbers") || strings.Contains(err.Error(), "no section") || os.IsNotExist(err), err)
+	}
+}
