@@ -40,7 +40,8 @@ const (
 	// count of writes that it refused. So it is missed where the command freed room before it ended, as compilers do that remove an
 	// incomplete output; where what filled the place were files without a name, which go with the process; and where a single request
 	// for more than was left took nothing. And it stands too where the place was full for another reason than this command, or the command failed
-	// for another. A full disk of the host is no limit of the sandbox's.
+	// for another. A full disk of the host is no limit of the sandbox's. Nor
+	// is it given where the job may mount (CAP_SYS_ADMIN).
 	DiskExceeded
 	// SyscallDenied: a process of the command made a system call that the filter kills for, which ended all of the command. A
 	// SIGSYS of other origin, be it the program's own or that of a trap, is Signaled.

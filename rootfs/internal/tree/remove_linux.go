@@ -10,7 +10,8 @@ import (
 
 // Remove removes what parent has under a name, with all that is in it. It follows no link, needs two
 // descriptors however deep the tree is, and gives the owner access where folders deny it. It is
-// no error if there is nothing. Nobody else may move folders of the tree meanwhile.
+// no error if there is nothing. If somebody moves folders of the tree meanwhile, it ends with ESTALE: it goes up
+// only to where it came from, so it cannot be led out.
 func Remove(parent int, name string) error {
 	err := unlink(parent, name)
 	if !errors.Is(err, unix.ENOTEMPTY) {
@@ -21,7 +22,7 @@ func Remove(parent int, name string) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	var path []string // from the tree's top to dir
+	var path []place // from the tree's top to dir
 	for {
 		deeper, err := clear(dir)
 		if err != nil {
@@ -30,13 +31,18 @@ func Remove(parent int, name string) error {
 		var next *os.File
 		switch {
 		case deeper != "":
-			path = append(path, deeper)
+			at, serr := placeOf(dir, deeper)
+			if serr != nil {
+				return serr
+			}
+			path = append(path, at)
 			next, err = enter(int(dir.Fd()), deeper)
 		case len(path) == 0:
 			return unlink(parent, name)
 		default:
-			if next, err = enter(int(dir.Fd()), ".."); err == nil {
-				err = unlink(int(next.Fd()), path[len(path)-1])
+			at := path[len(path)-1]
+			if next, err = at.back(dir); err == nil {
+				err = unlink(int(next.Fd()), at.name)
 				path = path[:len(path)-1]
 			}
 		}
@@ -48,6 +54,34 @@ func Remove(parent int, name string) error {
 			return err
 		}
 	}
+}
+
+// place is a folder that was left for one in it of that name.
+type place struct {
+	name     string
+	dev, ino uint64
+}
+
+func placeOf(dir *os.File, name string) (place, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return place{}, &os.PathError{Op: "fstat", Path: name, Err: err}
+	}
+	return place{name, st.Dev, st.Ino}, nil
+}
+
+// back opens the folder again, from the one in it.
+func (p place) back(dir *os.File) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), "..", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "openat", Path: p.name + "/..", Err: err}
+	}
+	up := os.NewFile(uintptr(fd), "..")
+	if is, err := placeOf(up, p.name); err != nil || is != p {
+		_ = up.Close()
+		return nil, &os.PathError{Op: "openat", Path: p.name + "/..", Err: unix.ESTALE}
+	}
+	return up, nil
 }
 
 // unlink removes a file or an empty directory.
