@@ -13,8 +13,8 @@
 //	     |                                 | mkdir leaf, clone3 ---> joins ----> | clone3: walks, execs the program
 //	     | <--- Reply(pid) --------------- |                                     |
 //	     |                                 | <--------------------------------- | ends
-//	     |                                 | kills leftovers, reads accounts, rmdir leaf
-//	     | <--- Exited(status, stats) ---- |                                     |
+//	     |                                 | kills leftovers, reads accounts
+//	     | <--- Exited(status, stats) ---- | rmdir leaf                          |
 //	     | ---- CloseBox ----------------> | kills PID 1 and with it everything  |
 //	     | <--- Reply -------------------- |                                     |
 //
