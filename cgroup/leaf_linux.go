@@ -25,8 +25,9 @@ type Leaf struct {
 	closed  bool
 	dirFD   int // v2, or -1
 	own     []int
-	tasks   []int // v1
-	cpu     int   // open account files, -1: not yet
+	open    places // ps with files kept open; nil: see KeepOpen
+	tasks   []int  // v1
+	cpu     int    // open account files, -1: not yet
 	oom     int
 	base    aboveCounts
 	last    tally // under m.lm
@@ -218,11 +219,12 @@ func (l *Leaf) stats(now bool) (Stats, error) {
 		return s, err
 	}
 	defer l.unlock()
-	if err := l.ps.totals(&s); err != nil {
+	ps := l.reading()
+	if err := ps.totals(&s); err != nil {
 		return s, err
 	}
 	if now {
-		if err := l.ps.current(&s); err != nil {
+		if err := ps.current(&s); err != nil {
 			return s, err
 		}
 	}
@@ -261,7 +263,7 @@ func (l *Leaf) Populated() (bool, error) {
 		return false, err
 	}
 	defer l.unlock()
-	return l.ps.populated()
+	return l.reading().populated()
 }
 
 // Kill ends every process of the leaf with SIGKILL, fork bombs included, and
@@ -313,6 +315,8 @@ func (l *Leaf) Delete() error {
 	l.closed = true
 	closeAll(l.own)
 	closeAll([]int{l.cpu, l.oom})
+	l.open.closeKept()
+	l.open = nil
 	l.dirFD, l.tasks = -1, nil
 	l.m.lm.Lock()
 	defer l.m.lm.Unlock()

@@ -105,6 +105,8 @@ func (l *Leaf) Limits() Limits                   { return Limits{} }
 func (l *Leaf) FD() int                          { return -1 }
 func (l *Leaf) TasksFDs() []int                  { return nil }
 func (l *Leaf) Stats() (Stats, error)            { return Stats{}, notHere("Stats") }
+func (l *Leaf) KeepOpen()                        {}
+func (l *Leaf) CloseKept()                       {}
 func (l *Leaf) Totals() (Stats, error)           { return Stats{}, notHere("Totals") }
 func (l *Leaf) CPUUsage() (time.Duration, error) { return 0, notHere("CPUUsage") }
 func (l *Leaf) OOMKills() (uint64, error)        { return 0, notHere("OOMKills") }

@@ -12,6 +12,23 @@ type place struct {
 	fd     int
 	prefix string        // "" or "name/"
 	limit  *atomic.Int64 // of memory, set by us; may be nil
+	kept   []keptFile    // open already
+}
+
+// keptFile is an account file that stays open: reading it at offset 0 makes the kernel look again.
+type keptFile struct {
+	name string
+	fd   int
+}
+
+// content hands f what a file has.
+func (p *place) content(file string, f func(b []byte)) error {
+	for _, k := range p.kept {
+		if k.name == file {
+			return readFD(k.fd, false, f)
+		}
+	}
+	return withFile(p.fd, p.prefix+file, f)
 }
 
 // places of one group, one per hierarchy.
@@ -32,7 +49,7 @@ func (p *place) err(op, file, data string, err error) error {
 }
 
 func (p *place) read(file string, f func(b []byte)) error {
-	if err := withFile(p.fd, p.prefix+file, f); err != nil {
+	if err := p.content(file, f); err != nil {
 		return p.err("read", file, "", err)
 	}
 	return nil
@@ -40,7 +57,7 @@ func (p *place) read(file string, f func(b []byte)) error {
 
 // readIf leaves out a file which this kernel does not have.
 func (p *place) readIf(file string, f func(b []byte)) error {
-	if err := withFile(p.fd, p.prefix+file, f); err != nil && !absent(err) {
+	if err := p.content(file, f); err != nil && !absent(err) {
 		return p.err("read", file, "", err)
 	}
 	return nil

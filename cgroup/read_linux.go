@@ -185,8 +185,8 @@ func (ps places) populated() (bool, error) {
 		return v != 0, err
 	}
 	var some bool
-	if err := withFile(p.fd, p.prefix+"cgroup.procs", func(b []byte) { some = len(b) > 0 }); err != nil {
-		return false, p.err("read", "cgroup.procs", "", err)
+	if err := p.read("cgroup.procs", func(b []byte) { some = len(b) > 0 }); err != nil {
+		return false, err
 	}
 	if some {
 		return true, nil

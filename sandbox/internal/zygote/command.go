@@ -222,11 +222,18 @@ func (z *zygote) unregister(c *command) {
 // follow supervises a command that has been started, until it has been reported and nothing is left of it.
 func (z *zygote) follow(c *command, reply *wire.Answer) {
 	exit := &wire.Exit{}
+	brief := c.leaf != nil && !c.req.Keep
+	if brief {
+		c.leaf.KeepOpen() // while the program is being loaded
+	}
 	ended := c.look(exit, wholeTime, reply != nil)
 	if reply != nil && !ended {
 		_ = z.conn.Send(wire.Reply, c.id, reply, nil, nil)
 	}
 	if !ended {
+		if brief {
+			c.leaf.CloseKept() // there may be thousands of those that stay
+		}
 		c.supervise(exit)
 	}
 	c.settle(exit)

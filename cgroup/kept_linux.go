@@ -1,0 +1,76 @@
+package cgroup
+
+import "golang.org/x/sys/unix"
+
+// accountFiles are what Totals and Populated read, by version and controller. Those that are read rarely, or that few kernels have, are opened when they are.
+var accountFiles = [...]map[Controllers][]string{
+	1: {
+		CPUAcctController: {"cpuacct.usage", "cpuacct.stat"},
+		MemoryController:  {"memory.oom_control", "memory.failcnt", "memory.memsw.failcnt", "memory.max_usage_in_bytes"},
+		PidsController:    {"pids.peak", "pids.events"},
+	},
+	2: {
+		CPUAcctController: {"cpu.stat"},
+		MemoryController:  {"memory.events", "memory.peak"},
+		PidsController:    {"pids.peak", "pids.events"},
+	},
+}
+
+// KeepOpen opens the accounts of the leaf, so that Totals and Populated take a read for each and no more. It is best called
+// while the command runs. The files are closed by CloseKept or Delete; what cannot be opened is tried again by those who read.
+func (l *Leaf) KeepOpen() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.open != nil || l.m.lock() != nil {
+		return
+	}
+	defer l.m.unlock()
+	open := append(places(nil), l.ps...) // those of others read without a lock, and without these
+	for version, files := range accountFiles {
+		for c, names := range files {
+			if p := open.of(c); p != nil && p.Version == version {
+				p.keep(names...)
+			}
+		}
+	}
+	if p := open.main(); p != nil {
+		if p.Version == 2 {
+			p.keep("cgroup.events")
+		} else {
+			p.keep("cgroup.procs")
+		}
+	}
+	l.open = open
+}
+
+// CloseKept undoes KeepOpen.
+func (l *Leaf) CloseKept() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open.closeKept()
+	l.open = nil
+}
+
+func (p *place) keep(names ...string) {
+	for _, name := range names {
+		if fd, err := openAt(p.fd, p.prefix+name, unix.O_RDONLY); err == nil {
+			p.kept = append(p.kept, keptFile{name, fd})
+		}
+	}
+}
+
+func (ps places) closeKept() {
+	for i := range ps {
+		for _, k := range ps[i].kept {
+			_ = unix.Close(k.fd)
+		}
+	}
+}
+
+// reading is where the leaf's accounts are read. The leaf is locked.
+func (l *Leaf) reading() places {
+	if l.open != nil {
+		return l.open
+	}
+	return l.ps
+}
