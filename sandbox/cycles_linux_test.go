@@ -19,7 +19,7 @@ const cyclesEnv = "BELLJAR_CYCLES"
 func TestCyclesLeaveNothing(t *testing.T) {
 	n := 200
 	if testing.Short() {
-		n = 20
+		n = 8
 	}
 	if s := os.Getenv(cyclesEnv); s != "" {
 		var err error

@@ -214,7 +214,7 @@ func TestTheChange(t *testing.T) {
 // Whatever step of an update fails, the limits are the former ones.
 func TestUpdateFails(t *testing.T) {
 	sb := grouped(t, standing(t, WithMemory("64m"), WithPids(20)))
-	_, finish := started(t, sb, "echo ready; read line; x=$(head -c 12m /dev/zero | tr '\\0' x); exit 3", Limits{})
+	_, finish := started(t, sb, "echo ready; read line; x=$(head -c 6m /dev/zero | tr '\\0' x); exit 3", Limits{})
 	f := func(r *request) {
 		if req, ok := r.body.(wire.UpdateRequest); ok {
 			req.Leaf.Pids = 1 << 30 // which no kernel takes
@@ -222,12 +222,12 @@ func TestUpdateFails(t *testing.T) {
 		}
 	}
 	tamper.Store(&f)
-	err := sb.Update(WithMemory("6m"), WithPids(5))
+	err := sb.Update(WithMemory("3m"), WithPids(5))
 	tamper.Store(nil)
 	require.Error(t, err)
 	assert.Contains(t, err.Error(), "1073741824")
 	assert.Contains(t, strings.Join(sb.Report().Enforced, "\n"), "memory: 64m")
 	assert.Equal(t, 3, finish().ExitCode)
-	_, res := try(t, sb, "x=$(head -c 12m /dev/zero | tr '\\0' x); sleep 0 & sleep 0 & sleep 0 & sleep 0 & sleep 0 & wait; exit 3")
+	_, res := try(t, sb, "x=$(head -c 6m /dev/zero | tr '\\0' x); sleep 0 & sleep 0 & sleep 0 & sleep 0 & sleep 0 & wait; exit 3")
 	assert.Equal(t, 3, res.ExitCode)
 }
