@@ -90,6 +90,9 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	if e.ids, err = planIDs(s, e.facts); err != nil {
 		return nil, err
 	}
+	if img != nil && !e.ids.groups && len(s.groups) > 0 {
+		e.report.Notes = append(e.report.Notes, "the user of the image is in further groups, which an ordinary user without /etc/subgid cannot have")
+	}
 	view, err := e.viewOps()
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ import (
 	"github.com/belljar-go/belljar/rootfs/image"
 )
 
-// shells makes tar layers for an image that has the host's static busybox, which is all of its programs.
+// busybox is all the programs that images have here: the host's, which is static.
 const busybox = "/bin/busybox"
 
 type tarItem struct {
@@ -203,14 +203,15 @@ func TestImageIsChecked(t *testing.T) {
 		layer  []byte
 		kind   error
 	}{
-		"good":            {map[string]any{"User": "a"}, etc("a:x:5:5::/:\n"), nil},
-		"no user":         {map[string]any{"User": "b"}, etc("a:x:5:5::/:\n"), fs.ErrNotExist},
-		"no group":        {map[string]any{"User": "5:b"}, etc("a:x:5:5::/:\n"), fs.ErrNotExist},
-		"user too large":  {map[string]any{"User": "4294967295"}, etc(""), ErrInvalid},
-		"user not mapped": {map[string]any{"User": "70000"}, etc(""), ErrInvalid},
-		"colon":           {map[string]any{"User": "a:"}, etc("a:x:5:5::/:\n"), ErrInvalid},
-		"in proc":         {map[string]any{"WorkingDir": "/proc/self/fd/7"}, etc(""), ErrInvalid},
-		"passwd leads on": {map[string]any{"User": "a"}, link, fs.ErrNotExist},
+		"good":             {map[string]any{"User": "a"}, etc("a:x:5:5::/:\n"), nil},
+		"no user":          {map[string]any{"User": "b"}, etc("a:x:5:5::/:\n"), fs.ErrNotExist},
+		"no group":         {map[string]any{"User": "5:b"}, etc("a:x:5:5::/:\n"), fs.ErrNotExist},
+		"user too large":   {map[string]any{"User": "4294967295"}, etc(""), ErrInvalid},
+		"user not mapped":  {map[string]any{"User": "70000"}, etc(""), ErrInvalid},
+		"group not mapped": {map[string]any{"User": "a"}, tarLayer(t, tarItem{name: "etc/passwd", content: "a:x:5:5::/:\n", mode: 0o644}, tarItem{name: "etc/group", content: "b:x:70000:a\n", mode: 0o644}), ErrInvalid},
+		"colon":            {map[string]any{"User": "a:"}, etc("a:x:5:5::/:\n"), ErrInvalid},
+		"in proc":          {map[string]any{"WorkingDir": "/proc/self/fd/7"}, etc(""), ErrInvalid},
+		"passwd leads on":  {map[string]any{"User": "a"}, link, fs.ErrNotExist},
 	}
 	for name, tt := range tests {
 		dir, _ := layoutOf(t, tt.config, base, tt.layer)

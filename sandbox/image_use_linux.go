@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
@@ -62,8 +63,8 @@ func (s *spec) takeImage(h *heldImage) error {
 		for _, g := range u.Groups {
 			s.groups = append(s.groups, uint32(g))
 		}
-		if s.uidMap == nil && s.namespaces.Has(namespace.User) && max(s.uid, s.gid) >= 1<<16 {
-			return bad("user", h.config.User, fmt.Sprintf("is %d:%d, beyond the ids that a sandbox has: WithCredential or WithIDMap says otherwise", u.UID, u.GID))
+		if top := max(s.uid, s.gid, slices.Max(append(s.groups, 0))); top >= 1<<16 && s.uidMap == nil && s.namespaces.Has(namespace.User) {
+			return bad("user", h.config.User, fmt.Sprintf("has the id %d, beyond those that a sandbox has: WithCredential or WithIDMap says otherwise", top))
 		}
 	}
 	return s.check()
