@@ -36,6 +36,10 @@ func (e *engine) planListening(policy seccomp.Policy, prog seccomp.Program) erro
 		return nil
 	}
 	flags, err := listenerFlags()
+	if err != nil && asks && e.spec.mayGiveUp("WithSeccomp") {
+		e.giveUp("WithSeccomp", fmt.Errorf("nobody answers, so what the policy asks about fails with ENOSYS: %w", err))
+		return nil
+	}
 	if err != nil && asks {
 		return &Error{Stage: "seccomp", Op: "listener", Err: err}
 	}
@@ -56,8 +60,29 @@ var errListenerTaken = &remoteError{
 	remedy: "run the program where its own filter asks nobody (a container engine's notify profile, systemd-nspawn, LXD's interception), or use Errno in place of KillProcess and Ask",
 }
 
-// listenerFlags finds out, once, whether filters can have a listener here, by trying it in a process of its own.
-var listenerFlags = sync.OnceValues(func() (seccomp.Flags, error) {
+// listenerFlags finds out whether filters can have a listener here.
+var listenerFlags = func() (seccomp.Flags, error) {
+	listenerKnown.Lock()
+	defer listenerKnown.Unlock()
+	if !listenerKnown.yes && listenerKnown.err == nil {
+		flags, err := tryListener()
+		if err != nil && !errors.Is(err, errListenerTaken) {
+			return 0, err // a moment's lack of processes or memory says nothing of the next
+		}
+		listenerKnown.yes, listenerKnown.flags, listenerKnown.err = err == nil, flags, err
+	}
+	return listenerKnown.flags, listenerKnown.err
+}
+
+var listenerKnown struct {
+	sync.Mutex
+	yes   bool
+	flags seccomp.Flags
+	err   error
+}
+
+// tryListener makes a filter with a listener in a process of its own.
+func tryListener() (seccomp.Flags, error) {
 	flags := newListener
 	// Linux 5.19. A flag that is not known is EINVAL before the filter, which is none, is looked at.
 	const killable = newListener | seccomp.FlagWaitKillableRecv
@@ -77,7 +102,7 @@ var listenerFlags = sync.OnceValues(func() (seccomp.Flags, error) {
 	}
 	_, _ = launch.Wait(proc.PID, nil, 0, nil)
 	return flags, unix.Close(proc.PIDFD)
-})
+}
 
 func allowAll() []byte {
 	return binary.LittleEndian.AppendUint32([]byte{0x06, 0, 0, 0}, uint32(seccomp.Allow))
@@ -90,6 +115,8 @@ func (w *walls) filterFlags() plan.Arg {
 	flags := w.flags &^ seccomp.FlagTSync
 	if w.listening != nil {
 		flags |= w.listening.flags
+	} else {
+		flags &^= seccomp.FlagWaitKillableRecv // EINVAL without a listener
 	}
 	return flagsArg(flags)
 }

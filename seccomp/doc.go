@@ -16,6 +16,12 @@
 //   - Numbers that are no call in this package's tables get [Policy.Unknown], ENOSYS unless said otherwise, so that a
 //     newer libc falls back to what it did on an older kernel.
 //
+// # Answering, and learning
+//
+// [Ask] has a supervisor asked. [Notify] makes a handler of a Go function, and says what its answers may rest on; a
+// sandbox takes handlers beside the policy, and a [Supervisor] serves any filter's listener. [Learn] gathers what a program
+// does, and makes a policy of it.
+//
 // # Two back ends, one meaning
 //
 // With cgo, libseccomp writes the program's search for the call's number, as a tree. What it hands out is run over every

@@ -10,6 +10,7 @@
 //	     |                                 | id maps, idmapped trees, go ------> | walks on, execs pause
 //	     | <--- Reply(pid) --------------- |                                     |
 //	     | ---- Start(plan, stdio) ------> |                                     |
+//	     | <--- Listening(fd) ------------ | if its filter has a listener, before the exec
 //	     |                                 | mkdir leaf, clone3 ---> joins ----> | clone3: walks, execs the program
 //	     | <--- Reply(pid) --------------- |                                     |
 //	     |                                 | <--------------------------------- | ends
