@@ -113,8 +113,11 @@ func (l *listener) receive() (c Call, id uint64, err error) {
 			}
 		}
 	})
-	if rerr != nil {
+	switch {
+	case errors.Is(rerr, os.ErrDeadlineExceeded):
 		err = rerr
+	case rerr != nil:
+		err = os.ErrClosed // what the file says, internal/poll.ErrFileClosing, is not that
 	}
 	return c, id, err
 }

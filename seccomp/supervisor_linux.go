@@ -21,6 +21,9 @@ import (
 func (s *Supervisor) Serve(ctx context.Context, file *os.File) error {
 	l, err := newListener(file)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // and the file closed, before this had begun
+		}
 		return err
 	}
 	v := &service{Supervisor: s, listener: l, free: make(chan struct{}, maxAtOnce)}
