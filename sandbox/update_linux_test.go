@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +17,8 @@ import (
 )
 
 // holder uses up n MiB of memory and says so, then waits for a line.
-func holder(n string) string {
-	return "x=$(head -c " + n + "m /dev/zero | tr '\\0' x); echo used; read line; echo ${#x}"
+func holder(n int) string {
+	return fmt.Sprintf(`exec perl -e '$| = 1; my $x = "x" x (%d << 20); print "used\n"; <STDIN>; print length $x'`, n)
 }
 
 // started runs a script that waits for input, and returns when it has said its first word.
@@ -47,20 +48,20 @@ func started(t *testing.T, sb *Sandbox, script string, limits Limits) (cmd *Cmd,
 func TestUpdateRaises(t *testing.T) {
 	t.Parallel()
 	sb := grouped(t, standing(t, WithMemory("32m"), WithPids(10)))
-	const eat = "echo ready; read line; x=$(head -c 48m /dev/zero | tr '\\0' x); exit 3"
+	eat := "echo ready; read line; " + hog(20) + "; exit 3"
 	_, finish := started(t, sb, eat, Limits{})
 	_, tight := started(t, sb, eat, Limits{Memory: 24 << 20})
 	require.NoError(t, sb.Update(WithMemory("512m")))
 	assert.Equal(t, NonZeroExit, finish().Verdict, "it began under 32 MiB")
 	assert.Equal(t, MemoryExceeded, tight().Verdict, "its own limit stays")
-	_, res := try(t, sb, "x=$(head -c 48m /dev/zero | tr '\\0' x); exit 3")
+	_, res := try(t, sb, hog(20)+"; exit 3")
 	assert.Equal(t, 3, res.ExitCode, "started afterwards")
 	assert.Contains(t, sb.Report().Enforced, "memory: 512m")
 	assert.NotContains(t, sb.Report().Enforced, "memory: 32m")
 	assert.Contains(t, sb.Report().Enforced, "pids: 10")
 
 	require.NoError(t, sb.Update(WithMemory("32m")))
-	_, res = try(t, sb, "x=$(head -c 48m /dev/zero | tr '\\0' x); exit 3")
+	_, res = try(t, sb, hog(20)+"; exit 3")
 	assert.Equal(t, MemoryExceeded, res.Verdict, "control")
 }
 
@@ -68,14 +69,14 @@ func TestUpdateRaises(t *testing.T) {
 func TestUpdateBelowUsage(t *testing.T) {
 	t.Parallel()
 	sb := grouped(t, standing(t, WithMemory("256m")))
-	_, finish := started(t, sb, holder("48"), Limits{})
+	_, finish := started(t, sb, holder(48), Limits{})
 	_, idle := started(t, sb, "echo ready; read line; exit 4", Limits{})
 	err := sb.Update(WithMemory("8m"), WithPids(30))
 	if errors.Is(err, unix.EBUSY) {
 		assert.NotContains(t, sb.Report().String(), "pids: 30", "all or nothing")
 		assert.Contains(t, sb.Report().Enforced, "memory: 256m")
 		assert.Equal(t, OK, finish().Verdict)
-		_, res := try(t, sb, "x=$(head -c 32m /dev/zero | tr '\\0' x); exit 3")
+		_, res := try(t, sb, hog(10)+"; exit 3")
 		assert.Equal(t, 3, res.ExitCode, "the limits are the former")
 	} else {
 		require.NoError(t, err)
@@ -214,7 +215,7 @@ func TestTheChange(t *testing.T) {
 // Whatever step of an update fails, the limits are the former ones.
 func TestUpdateFails(t *testing.T) {
 	sb := grouped(t, standing(t, WithMemory("64m"), WithPids(20)))
-	_, finish := started(t, sb, "echo ready; read line; x=$(head -c 6m /dev/zero | tr '\\0' x); exit 3", Limits{})
+	_, finish := started(t, sb, "echo ready; read line; "+hog(10)+"; exit 3", Limits{})
 	f := func(r *request) {
 		if req, ok := r.body.(wire.UpdateRequest); ok {
 			req.Leaf.Pids = 1 << 30 // which no kernel takes
@@ -222,12 +223,12 @@ func TestUpdateFails(t *testing.T) {
 		}
 	}
 	tamper.Store(&f)
-	err := sb.Update(WithMemory("3m"), WithPids(5))
+	err := sb.Update(WithMemory("8m"), WithPids(5))
 	tamper.Store(nil)
 	require.Error(t, err)
 	assert.Contains(t, err.Error(), "1073741824")
 	assert.Contains(t, strings.Join(sb.Report().Enforced, "\n"), "memory: 64m")
 	assert.Equal(t, 3, finish().ExitCode)
-	_, res := try(t, sb, "x=$(head -c 6m /dev/zero | tr '\\0' x); sleep 0 & sleep 0 & sleep 0 & sleep 0 & sleep 0 & wait; exit 3")
+	_, res := try(t, sb, hog(10)+"; sleep 0 & sleep 0 & sleep 0 & sleep 0 & sleep 0 & wait; exit 3")
 	assert.Equal(t, 3, res.ExitCode)
 }
