@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,11 +11,7 @@ import (
 // What is asked beyond the limits above is told, and it is theirs that hold.
 func TestCeiling(t *testing.T) {
 	m := testManager(t, Limits{Memory: 32 << 20, Pids: 50, CPUs: 0.5})
-	var p Parent
-	for _, d := range m.dirs {
-		p.Dirs = append(p.Dirs, d)
-	}
-	c := p.Ceiling()
+	c := Parent{Dirs: slices.Clone(m.dirs)}.Ceiling()
 	assert.Equal(t, Limits{Memory: 32 << 20, Pids: 50, CPUs: 0.5}, c)
 	notes := Limits{Memory: 1 << 30, Pids: 60, CPUs: 1}.Beyond(c)
 	require.Len(t, notes, 3)
