@@ -11,7 +11,8 @@ import (
 // assembler adds the system calls that plans are made of, with their arguments as a person would write them.
 type assembler struct {
 	*plan.Builder
-	strict bool // paths with symbolic links are refused
+	strict bool   // paths with symbolic links are refused
+	cwd    string // the path that the current directory was attached at; "": it is the root
 }
 
 func newAssembler() assembler { return assembler{Builder: plan.NewBuilder()} }
@@ -173,6 +174,14 @@ func (a assembler) attach(tree, target plan.Reg, object string) {
 		plan.Flag(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH, "F_EMPTY_PATH|T_EMPTY_PATH"))
 }
 
+// relative makes a path one from the current directory on.
+func (a assembler) relative(p string) string {
+	if p = strings.TrimPrefix(strings.TrimPrefix(p, a.cwd), "/"); p == "" {
+		return "."
+	}
+	return p
+}
+
 // openat2 opens a path below dir, which may be plan.None for the current directory. The path is taken as if dir were the root: no
 // `..`, absolute link or magic link in it leads out (CVE-2021-30465, CVE-2024-45310).
 func (a assembler) openat2(dir plan.Reg, path string, flags uint64, text string, mode uint32, object string) plan.Reg {
@@ -181,10 +190,7 @@ func (a assembler) openat2(dir plan.Reg, path string, flags uint64, text string,
 	if dir != plan.None {
 		d = plan.R(dir)
 	}
-	path = strings.TrimPrefix(path, "/")
-	if path == "" {
-		path = "."
-	}
+	path = a.relative(path)
 	resolve := uint64(unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS)
 	text += ", IN_ROOT|NO_MAGICLINKS"
 	if a.strict {

@@ -36,7 +36,7 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 	r := &rootPlan{
 		assembler: a, ids: ids, facts: f, job: owner{s.uid, s.gid}, ops: sortedForPlan(ops), sources: src,
 		trees: map[int]plan.Reg{}, devices: map[string]plan.Reg{}, made: map[string]bool{}, userns: plan.None,
-		mqueue: own.Has(namespace.IPC), ownPIDs: own.Has(namespace.PID), root: plan.None, proc: plan.None, nodes: plan.None, switches: plan.None, layered: src.layered, writable: s.writable(), scratch: s.scratch, kept: plan.None, show: plan.None, mayChroot: s.chroot,
+		mqueue: own.Has(namespace.IPC), ownPIDs: own.Has(namespace.PID), root: plan.None, proc: plan.None, devfs: plan.None, nodes: plan.None, switches: plan.None, layered: src.layered, writable: s.writable(), scratch: s.scratch, kept: plan.None, show: plan.None, mayChroot: s.chroot,
 	}
 	if f.mounts && ids.wire != nil {
 		userns = a.Reg("userns")

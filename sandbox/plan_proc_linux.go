@@ -66,3 +66,38 @@ func (r *rootPlan) substitute(i int, target string) {
 	r.close(at)
 	r.close(tree)
 }
+
+// mask hides a path of the kernel's own proc, in the mount that the walk has made itself, so it is no fake and no link (CVE-2019-19921, CVE-2025-31133). What
+// hides a file is the host's null device, of which a handle was taken while that was in sight.
+func (r *rootPlan) mask(i int, target string) {
+	switch r.facts.proc[target] {
+	case procFile:
+		r.cover(r.trees[i], target)
+	case procDir:
+		r.cover(r.filesystem("tmpfs", target, attrNone|attrRO, "size=4096", "nr_inodes=1", "mode=0555"), target)
+	}
+}
+
+// openMask takes that handle.
+func (r *rootPlan) openMask(i int, target string) {
+	if r.facts.proc[target] == procFile {
+		r.trees[i] = r.openTree("/dev/null")
+		r.setattr(r.trees[i], "/dev/null", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false, true)
+	}
+}
+
+func (r *rootPlan) readOnly(target string) {
+	if target == "/" {
+		r.lock(target)
+		return
+	}
+	if r.facts.proc[target] == procMissing {
+		return
+	}
+	at := r.openat2(plan.None, target, unix.O_PATH|unix.O_NOFOLLOW, "O_PATH|O_NOFOLLOW", 0, target)
+	tree := r.openTreeAt(at, "", target)
+	r.setattr(tree, target, attrNone|attrRO, true, false)
+	r.attach(tree, at, target)
+	r.close(at)
+	r.close(tree)
+}

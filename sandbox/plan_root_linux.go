@@ -5,7 +5,6 @@ import (
 	"path"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/belljar-go/belljar/rootfs"
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
@@ -35,7 +34,10 @@ type rootPlan struct {
 	trees     map[int]plan.Reg // of binds, by index of the operation
 	devices   map[string]plan.Reg
 	nodes     plan.Reg // a file system with the caller's devices
+	devfs     plan.Reg // /dev, and where it is
+	devAt     string
 	proc      plan.Reg
+	procAt    string   // where it is, once it is
 	switches  plan.Reg // a proc for the library's own use, if proc has no sys
 	root      plan.Reg
 	stack     []plan.Reg      // base and layers, the lowest first
@@ -108,6 +110,8 @@ func (r *rootPlan) open() {
 			if op.Source != "" && r.exists(op.Target) && !r.sources.at[op.Source].handle {
 				r.trees[i] = r.openSource(op.Source, attrNone|attrRO)
 			}
+		case rootfs.Mask:
+			r.openMask(i, op.Target)
 		case rootfs.Device:
 			if r.nodes == plan.None {
 				r.trees[i] = r.openTree(op.Source)
@@ -277,6 +281,7 @@ func (r *rootPlan) pivotTo(root plan.Reg) {
 func (r *rootPlan) fill() {
 	r.takeNodes()
 	for i, op := range r.ops {
+		r.stepInto(op)
 		switch op := op.(type) {
 		case rootfs.Base, rootfs.Layer:
 		case rootfs.Bind:
@@ -287,13 +292,14 @@ func (r *rootPlan) fill() {
 			}
 		case rootfs.Proc:
 			r.substitutes(op.Target)
-			r.placeOwn(r.proc, op.Target, true)
+			r.attachOwn(r.proc, op.Target)
+			r.procAt = op.Target
 		case rootfs.Dev:
 			r.dev(op)
 		case rootfs.Device:
 			r.device(i, op)
 		case rootfs.Mask:
-			r.mask(op.Target)
+			r.mask(i, op.Target)
 		case rootfs.Substitute:
 			r.substitute(i, op.Target)
 		case rootfs.ReadOnly:
@@ -313,15 +319,18 @@ func (r *rootPlan) fill() {
 			}
 		}
 	}
+	r.leave()
+	if r.devfs != plan.None {
+		// Where the job's id is the only one there is, it owns /dev. Nodes, pts and shm are mounts of their own.
+		r.setattr(r.devfs, r.devAt, attrRO, false, false)
+		r.close(r.devfs)
+	}
+	if r.procAt != "" {
+		r.close(r.proc)
+	}
 	for _, op := range r.ops {
-		switch op := op.(type) {
-		case rootfs.Dev:
-			// Where the job's id is the only one there is, it owns /dev. Nodes, pts and shm are mounts of their own.
-			r.lock(op.Target)
-		case rootfs.Tmpfs:
-			if op.ReadOnly {
-				r.lock(op.Target)
-			}
+		if t, ok := op.(rootfs.Tmpfs); ok && t.ReadOnly {
+			r.lock(t.Target)
 		}
 	}
 	if r.layered && !r.writable {
@@ -350,12 +359,10 @@ func (r *rootPlan) parents(target string) {
 }
 
 func (r *rootPlan) mkdirat(dir string, mode uint32) {
-	r.Call(unix.SYS_MKDIRAT, "mkdirat", dir, plan.CWD, r.Str(relative(dir)), octal(mode)).Tolerate(unix.EEXIST, unix.EROFS)
+	r.Call(unix.SYS_MKDIRAT, "mkdirat", dir, plan.CWD, r.Str(r.relative(dir)), octal(mode)).Tolerate(unix.EEXIST, unix.EROFS)
 }
 
 func octal(mode uint32) plan.Arg { return plan.Flag(uint64(mode), fmt.Sprintf("%04o", mode)) }
-
-func relative(p string) string { return strings.TrimPrefix(p, "/") }
 
 // mountPoint makes a directory or an empty file at a path, if it can be.
 func (r *rootPlan) mountPoint(target string, dir bool) {
@@ -389,22 +396,6 @@ func (r *rootPlan) placeOwn(tree plan.Reg, target string, dir bool) {
 	r.strict = true
 	r.place(tree, target, dir)
 	r.strict = false
-}
-
-// borrow attaches a file system of the library's own where another is going to be, for as long as use takes: of one that is attached nowhere no file can be
-// cloned before Linux 6.15.
-func (r *rootPlan) borrow(tree plan.Reg, target, object string, use func()) {
-	r.strict = true
-	r.parents(target)
-	r.mkdirat(target, 0o755)
-	r.made[target] = true
-	r.putOn(tree, target)
-	r.strict = false
-	use()
-	r.Call(unix.SYS_FCHDIR, "fchdir", object, plan.R(tree))
-	r.Call(unix.SYS_UMOUNT2, "umount2", object, r.Str("."), plan.Flag(unix.MNT_DETACH, "MNT_DETACH"))
-	r.Call(unix.SYS_CHDIR, "chdir", "/", r.Str("/"))
-	r.close(tree)
 }
 
 // create makes a file; with a tolerated error the next step, its close, is passed over.
@@ -449,7 +440,7 @@ func (r *rootPlan) mkdir(target string, mode uint32, job bool) {
 
 // unlink removes what a root may have at the place of a file, above all a link (CVE-2021-30465): from the layer in memory, not from the host.
 func (r *rootPlan) unlink(target string) {
-	r.Call(unix.SYS_UNLINKAT, "unlinkat", target, plan.CWD, r.Str(relative(target)), plan.Zero).Tolerate(unix.ENOENT, unix.EISDIR, unix.EROFS)
+	r.Call(unix.SYS_UNLINKAT, "unlinkat", target, plan.CWD, r.Str(r.relative(target)), plan.Zero).Tolerate(unix.ENOENT, unix.EISDIR, unix.EROFS)
 }
 
 func (r *rootPlan) symlink(link, target string) {
@@ -457,38 +448,7 @@ func (r *rootPlan) symlink(link, target string) {
 	if r.layered {
 		r.unlink(target)
 	}
-	r.Call(unix.SYS_SYMLINKAT, "symlinkat", target, r.Str(link), plan.CWD, r.Str(relative(target)))
-}
-
-// dev makes /dev: nodes of the host on empty files, since a user namespace cannot make nodes.
-func (r *rootPlan) dev(op rootfs.Dev) {
-	r.placeOwn(r.filesystem("tmpfs", op.Target, attrNone&^unix.MOUNT_ATTR_NODEV, "size=65536", "nr_inodes="+strconv.Itoa(r.devInodes()), "mode=0755"), op.Target, true)
-	for _, d := range deviceNames {
-		r.placeOwn(r.devices[d], op.Target+"/"+d, false)
-	}
-	pts := []string{"mode=0620", "ptmxmode=0666", "max=256"} // of the 4096 that all sandboxes have together (kernel.pty.max)
-	if r.ids.root && r.ids.mapsGID(ttyGroup) {
-		pts = append(pts, fmt.Sprintf("gid=%d", ttyGroup))
-	}
-	r.placeOwn(r.filesystem("devpts", op.Target+"/pts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, pts...), op.Target+"/pts", true)
-	r.placeOwn(r.filesystem("tmpfs", op.Target+"/shm", attrNone, "size="+strconv.FormatInt(op.ShmBytes(), 10), "nr_inodes=65536", "mode=1777"), op.Target+"/shm", true)
-	if r.mqueue {
-		r.placeOwn(r.filesystem("mqueue", op.Target+"/mqueue", attrNone), op.Target+"/mqueue", true)
-	}
-	for _, l := range [][2]string{{"pts/ptmx", "ptmx"}, {"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}} {
-		r.symlink(l[0], op.Target+"/"+l[1])
-	}
-}
-
-// mask hides a path of the kernel's own proc, which the walk has mounted itself, so it is no fake and no link (CVE-2019-19921, CVE-2025-31133).
-func (r *rootPlan) mask(target string) {
-	switch r.facts.proc[target] {
-	case procFile:
-		null := r.openTree("/dev/null")
-		r.cover(null, target)
-	case procDir:
-		r.cover(r.filesystem("tmpfs", target, attrNone|attrRO, "size=4096", "nr_inodes=1", "mode=0555"), target)
-	}
+	r.Call(unix.SYS_SYMLINKAT, "symlinkat", target, r.Str(link), plan.CWD, r.Str(r.relative(target)))
 }
 
 // cover attaches a tree at a path that exists.
@@ -497,19 +457,6 @@ func (r *rootPlan) cover(tree plan.Reg, target string) {
 	r.attach(tree, at, target)
 	r.close(at)
 	r.close(tree)
-}
-
-func (r *rootPlan) readOnly(target string) {
-	if target == "/" {
-		r.lock(target)
-		return
-	}
-	if r.facts.proc[target] == procMissing {
-		return
-	}
-	tree := r.openTree(target)
-	r.setattr(tree, target, attrNone|attrRO, true, false)
-	r.cover(tree, target)
 }
 
 // lock makes the mount at a path read-only, and no mount in it.
