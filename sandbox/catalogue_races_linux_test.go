@@ -40,6 +40,15 @@ func storm(t testing.TB, f func()) (stop func() int64) {
 	return stop
 }
 
+// calmly runs a shell command while what the lock is for stands still.
+func calmly(still *sync.Mutex, t testing.TB, sb *Sandbox, script string) string {
+	t.Helper()
+	still.Lock()
+	defer still.Unlock()
+	out, _ := try(t, sb, script)
+	return out
+}
+
 // rounds is how many sandboxes are made in a race.
 func rounds() int {
 	if testing.Short() {
@@ -68,7 +77,13 @@ func TestCase3DevAndProcSwapped(t *testing.T) {
 	exchange := func(name string) {
 		_ = unix.Renameat2(unix.AT_FDCWD, filepath.Join(dir, name), unix.AT_FDCWD, filepath.Join(dir, name+"2"), unix.RENAME_EXCHANGE)
 	}
-	stop := storm(t, func() { exchange("dev"); exchange("proc") })
+	var still sync.Mutex // held while a sandbox is looked at
+	stop := storm(t, func() {
+		still.Lock()
+		defer still.Unlock()
+		exchange("dev")
+		exchange("proc")
+	})
 	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
 	require.NoError(t, err)
 	made := 0
@@ -81,17 +96,18 @@ func TestCase3DevAndProcSwapped(t *testing.T) {
 		}
 		made++
 		// Wherever the mounts are now, they are found by what they are.
-		out, _ := try(t, sb, `for p in /proc /proc2; do
+		out := calmly(&still, t, sb, `for p in /proc /proc2; do
 	test -e $p/self/mountinfo || continue
 	echo found
-	for f in keys timer_list kcore interrupts; do test -z "$(head -c 64 $p/$f 2>/dev/null)" || echo $f shows; done
-	(echo x > $p/sys/kernel/core_pattern) 2>/dev/null && echo pattern written
-	(echo x > $p/sysrq-trigger) 2>/dev/null && echo sysrq written
-	for f in keys timer_list; do (echo x > $p/$f) 2>/dev/null; done
+	for f in keys timer_list kcore interrupts; do test -z "$(head -c 64 $p/$f 2>&-)" || echo $f shows; done
+	(echo x > $p/sys/kernel/core_pattern) 2>&- && echo pattern written
+	(echo x > $p/sysrq-trigger) 2>&- && echo sysrq written
+	for f in keys timer_list; do (echo x > $p/$f) 2>&-; done
 done; true`)
 		for _, bad := range []string{"shows", "written"} {
 			assert.NotContains(t, out, bad)
 		}
+		assert.Equal(t, 1, strings.Count(out, "found"), out)
 		require.NoError(t, sb.Close())
 	}
 	n := stop()
