@@ -2,7 +2,7 @@
 // around, or it works. It is built without cgo, into one static file, and uses the standard library alone.
 //
 //	job probe NAMESPACE...   print what isolates it, as JSON; the arguments are the namespaces of the outside, as "pid:[4026531836]"
-//	job cpu|calls|files      work for a while, and print how many nanoseconds it took
+//	job cpu|calls|files [DIR]  work for a while, and print how many nanoseconds it took
 package main
 
 import (
@@ -124,9 +124,13 @@ func calls() error {
 	return nil
 }
 
-// files makes, writes, reads and removes small files in /tmp.
+// files makes, writes, reads and removes small files in /tmp, or in the folder that is named.
 func files() error {
-	dir, err := os.MkdirTemp("/tmp", "job")
+	where := "/tmp"
+	if len(os.Args) > 2 {
+		where = os.Args[2]
+	}
+	dir, err := os.MkdirTemp(where, "job")
 	if err != nil {
 		return err
 	}
