@@ -197,7 +197,10 @@ func TestEventFreeze(t *testing.T) {
 	require.NoError(t, m.Kill(time.Time{}))
 	log.await(t, EventEmpty, "cmd")
 	log.await(t, EventEmpty, "")
-	assert.EqualValues(t, 4, log.count(EventThawed, ""), "a kill lets go")
+	// While its processes die a frozen group is not frozen, and when they have it may be for another moment.
+	thawed := log.count(EventThawed, "")
+	assert.GreaterOrEqual(t, thawed, uint64(4), "a kill lets go")
+	assert.Equal(t, log.count(EventFrozen, ""), thawed)
 }
 
 func TestEventEmpty(t *testing.T) {

@@ -2,6 +2,7 @@ package rootfs_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,7 +101,10 @@ func TestBound(t *testing.T) {
 			require.NoError(t, o.Bound(rootfs.Bound{Bytes: 8 << 20, Files: 50}))
 
 			write := func(mb string) error {
-				_, err := asNobody(t, "dd", "if=/dev/zero", "of="+filepath.Join(upper, "d", "f"), "bs=1M", "count="+mb, "conv=fsync")
+				out, err := asNobody(t, "dd", "if=/dev/zero", "of="+filepath.Join(upper, "d", "f"), "bs=1M", "count="+mb, "conv=fsync")
+				if err != nil {
+					err = fmt.Errorf("%w: %s", err, out)
+				}
 				return err
 			}
 			require.NoError(t, write("4"), "there is room for 4 beside the 3 that were there")

@@ -1,6 +1,7 @@
 package leaktest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,7 +29,7 @@ func Main(m Runner) int {
 	}
 	temp, err := os.MkdirTemp("", "belljar-tests-")
 	if err == nil {
-		err = os.Setenv("TMPDIR", temp)
+		err = errors.Join(os.Chmod(temp, 0o755), os.Setenv("TMPDIR", temp)) // some tests become another user
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "leaktest:", err)
