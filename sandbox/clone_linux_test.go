@@ -30,7 +30,7 @@ func TestCloneCarriesNothingOver(t *testing.T) {
 		"mqueue":     {"touch /dev/mqueue/secret", "ls /dev/mqueue"},
 		"SysV shm":   {`perl -e 'use IPC::SysV "IPC_CREAT"; $i = shmget(7777, 64, IPC_CREAT|0666); shmwrite($i, "secret", 0, 6) or die $!'`, `perl -e '$i = shmget(7777, 64, 0); shmread($i, $b, 0, 6); print $b'`},
 		"SysV queue": {`perl -e 'use IPC::SysV "IPC_CREAT"; $i = msgget(7777, IPC_CREAT|0666); msgsnd($i, pack("l!a6", 1, "secret"), 0) or die $!'`, `perl -e 'defined msgget(7777, 0) and print "secret"'`},
-		"processes":  {"sleep 1000 &", "cat /proc/[0-9]*/comm | grep -q sleep && echo secret"},
+		"processes":  {"sleep 1000 & until grep -q sleep /proc/$!/comm; do :; done", "cat /proc/[0-9]*/comm | grep -q sleep && echo secret"},
 		"abstract":   {`perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Local => "\0secret", Listen => 1) or die $!; open F, ">", "/tmp/ready"; sleep 1000' & while ! [ -e /tmp/ready ]; do sleep 0.05; done; rm /tmp/ready`, "grep -o secret /proc/net/unix"},
 		"loopback":   {`perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 7777, Listen => 1) or die $!; open F, ">", "/tmp/ready"; sleep 1000' & while ! [ -e /tmp/ready ]; do sleep 0.05; done; rm /tmp/ready`, `perl -MIO::Socket::INET -e 'print "secret" if IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => 7777)'`},
 	} {
