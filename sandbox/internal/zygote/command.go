@@ -22,7 +22,8 @@ type command struct {
 	conn    *wire.Conn
 	box     *box
 	req     wire.StartRequest
-	leaf    *cgroup.Leaf
+	leaf    *cgroup.Leaf                // of whoever starts and follows the command
+	shown   atomic.Pointer[cgroup.Leaf] // the same, for others, once there is one
 	proc    atomic.Pointer[process]
 	started time.Time
 	stop    chan struct{} // closed when somebody asks for its end
@@ -84,7 +85,9 @@ func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) 
 func (c *command) newLeaf() (err error) {
 	c.box.limits.RLock()
 	defer c.box.limits.RUnlock()
-	c.leaf, err = c.box.group.NewLeaf(leafName(c.box.leafSeq.Add(1)), c.leafLimits())
+	if c.leaf, err = c.box.group.NewLeaf(leafName(c.box.leafSeq.Add(1)), c.leafLimits()); err == nil {
+		c.shown.Store(c.leaf)
+	}
 	return err
 }
 
@@ -295,10 +298,11 @@ func (z *zygote) stats(m *wire.Message) (*wire.Answer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.leaf == nil {
+		leaf := c.shown.Load()
+		if leaf == nil {
 			return nil, errNoGroup
 		}
-		s, err := c.leaf.Stats()
+		s, err := leaf.Stats()
 		return &wire.Answer{Stats: &s}, err
 	}
 	b, err := z.box(req.Box)
