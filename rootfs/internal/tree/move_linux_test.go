@@ -34,7 +34,8 @@ func TestRemoveWhileMoved(t *testing.T) {
 	for range 30 {
 		require.NoError(t, os.MkdirAll(top+"/elsewhere", 0o700))
 		require.NoError(t, os.WriteFile(top+"/elsewhere/precious", nil, 0o600))
-		require.NoError(t, os.MkdirAll(top+"/x/a", 0o700))
+		require.NoError(t, os.MkdirAll(top+"/x", 0o700))
+		_ = os.Mkdir(top+"/x/a", 0o700) // the other may have it, and bring it back meanwhile
 		for _, n := range []string{"1", "2", "3", "4", "5", "6", "7", "8"} {
 			_ = os.MkdirAll(top+"/x/a/"+n+"/in/deep", 0o700) // wherever it is now
 		}
