@@ -212,7 +212,7 @@ func TestBestEffortIsReported(t *testing.T) {
 	text := sb.Report().String()
 	for _, want := range []string{"WithMemory", "WithPids"} {
 		given := strings.Contains(text, "given up: "+want)
-		enforced := strings.Contains(text, strings.ToLower(strings.TrimPrefix(want, "With"))+":")
+		enforced := strings.Contains(text, "enforced: "+strings.ToLower(strings.TrimPrefix(want, "With"))+":")
 		assert.NotEqual(t, given, enforced, "%s is either enforced or named: %s", want, text)
 	}
 	assert.NotEmpty(t, sb.Report().Stages)
