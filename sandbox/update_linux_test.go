@@ -71,7 +71,7 @@ func TestUpdateBelowUsage(t *testing.T) {
 	sb := grouped(t, standing(t, WithMemory("256m")))
 	_, finish := started(t, sb, holder(48), Limits{})
 	_, idle := started(t, sb, "echo ready; read line; exit 4", Limits{})
-	err := sb.Update(WithMemory("8m"), WithPids(30))
+	err := sb.Update(WithMemory("32m"), WithPids(30)) // room enough for the other, also while the first one dies
 	if errors.Is(err, unix.EBUSY) {
 		assert.NotContains(t, sb.Report().String(), "pids: 30", "all or nothing")
 		assert.Contains(t, sb.Report().Enforced, "memory: 256m")
