@@ -279,7 +279,7 @@ func (c *Cmd) Signal(sig os.Signal) error {
 	if !ok {
 		return invalid("Signal", "", "is no signal of this system")
 	}
-	if c.proc == nil {
+	if c.hasNoProcess() {
 		return os.ErrProcessDone
 	}
 	return c.proc.signal(s)
@@ -287,13 +287,8 @@ func (c *Cmd) Signal(sig os.Signal) error {
 
 // Kill ends the command and everything it started. The verdict is Killed. It does not wait: Wait does.
 func (c *Cmd) Kill() error {
-	if c.proc == nil {
+	if c.hasNoProcess() {
 		return os.ErrProcessDone
-	}
-	select {
-	case <-c.done:
-		return os.ErrProcessDone
-	default:
 	}
 	c.killed.Store(true)
 	c.proc.kill()
@@ -308,12 +303,26 @@ func (c *Cmd) PID() int {
 	return c.proc.pid
 }
 
-// Stats returns the live accounts of the command. It needs a cgroup: otherwise the error is ErrUnsupported.
+// Stats returns the live accounts of the command. It needs a cgroup: otherwise the error is ErrUnsupported. Once the command has ended it is
+// os.ErrProcessDone, and the accounts are in its Result.
 func (c *Cmd) Stats() (Stats, error) {
-	if c.proc == nil {
+	if c.hasNoProcess() {
 		return Stats{}, os.ErrProcessDone
 	}
 	return c.proc.stats()
+}
+
+// hasNoProcess tells whether the command has not been started, or has ended. The zygote may know it for a moment longer.
+func (c *Cmd) hasNoProcess() bool {
+	if c.proc == nil {
+		return true
+	}
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // judge makes the result.
