@@ -413,12 +413,9 @@ func (z *zygote) freeze(m *wire.Message) error {
 	if err := m.Decode(&req); err != nil {
 		return err
 	}
-	b, err := z.box(req.Box)
+	b, err := z.groupedBox(req.Box)
 	if err != nil {
 		return err
-	}
-	if b.group == nil {
-		return errNoGroup
 	}
 	// One after the other, but a kill does not wait for them.
 	b.freezing.Lock()

@@ -305,12 +305,9 @@ func (z *zygote) stats(m *wire.Message) (*wire.Answer, error) {
 		s, err := leaf.Stats()
 		return &wire.Answer{Stats: &s}, err
 	}
-	b, err := z.box(req.Box)
+	b, err := z.groupedBox(req.Box)
 	if err != nil {
 		return nil, err
-	}
-	if b.group == nil {
-		return nil, errNoGroup
 	}
 	s, err := b.group.Stats()
 	return &wire.Answer{Stats: &s}, err

@@ -218,6 +218,15 @@ func (z *zygote) box(id uint64) (*box, error) {
 	return b, nil
 }
 
+// groupedBox finds a sandbox that still stands and has a cgroup.
+func (z *zygote) groupedBox(id uint64) (*box, error) {
+	b, err := z.box(id)
+	if err == nil && b.group == nil {
+		return nil, errNoGroup
+	}
+	return b, err
+}
+
 var errGone = errors.New("no such sandbox")
 
 // shutdown ends every sandbox: the host program is gone, or has closed the socket.

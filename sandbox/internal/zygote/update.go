@@ -45,12 +45,9 @@ func (z *zygote) update(m *wire.Message) error {
 	if err := m.Decode(&req); err != nil {
 		return err
 	}
-	b, err := z.box(req.Box)
+	b, err := z.groupedBox(req.Box)
 	if err != nil {
 		return err
-	}
-	if b.group == nil {
-		return errNoGroup
 	}
 	b.limits.Lock()
 	defer b.limits.Unlock()

@@ -28,12 +28,9 @@ func (z *zygote) watchEvents(m *wire.Message) (*wire.Answer, error) {
 	if err := m.Decode(&req); err != nil {
 		return nil, err
 	}
-	b, err := z.box(req.Box)
+	b, err := z.groupedBox(req.Box)
 	if err != nil {
 		return nil, err
-	}
-	if b.group == nil {
-		return nil, errNoGroup
 	}
 	e, err := b.group.Events(context.Background(), cgroup.EventOptions{Kinds: cgroup.EventKind(req.Kinds), Optional: true})
 	if err != nil {
