@@ -114,7 +114,8 @@ func (c Call) alone() Call {
 	return c
 }
 
-// Context is done when the supervisor ends: the program has ended, is about to be, or its caller gave up. For a call that does not wait it is never done.
+// Context is done when the supervisor ends: the program has ended, is about to be, or its caller gave up. An answer after that
+// is not passed on. For a call that does not wait it is never done.
 func (c Call) Context() context.Context {
 	if c.pending == nil {
 		return context.Background()

@@ -134,9 +134,14 @@ func (s *Supervisor) ask(h Handler, c Call, answer func(Answer)) {
 	answer(a)
 }
 
+// reply sends an answer. One that comes when the supervision has ended, or a call has been killed for, is too late: a handler that returns because its
+// context is done has decided nothing. The call waits until it is killed, or the listener closed, which is ENOSYS.
 func (v *service) reply(c Call, id uint64, a Answer) {
 	if a.file != nil {
 		defer a.file.Close()
+	}
+	if v.ctx.Err() != nil {
+		return
 	}
 	err := v.send(id, a)
 	if err == nil || errors.Is(err, unix.ENOENT) || errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EINPROGRESS) {
