@@ -92,6 +92,7 @@ func (m *Manager) planLeaf(name string, l *Limits) (*plan, error) {
 		}
 	}
 	own := m.Limits()
+	*l = m.shown(*l, own)
 	return planLeaf(m.dirs, name, *l, leafOptions{acc: m.acc, oomGroup: own.OOMGroup, low: own.MemoryLow > 0, min: own.MemoryMin > 0})
 }
 

@@ -75,6 +75,9 @@ func (h *Host) MoveAside(string, int, Controllers, ...int) (*Aside, error) {
 // FindAside finds none.
 func (h *Host) FindAside(int) *Aside { return nil }
 
+// ShownOnV1 returns none here.
+func (h *Host) ShownOnV1() Controllers { return 0 }
+
 func (a *Aside) Dir() string   { return "" }
 func (a *Aside) Return() error { return notHere("Return") }
 
@@ -98,6 +101,7 @@ func (m *Manager) Kill(time.Time) error                         { return notHere
 func (m *Manager) Update(Limits) error                          { return notHere("Update") }
 func (m *Manager) UpdateWith(Limits, func(string) Limits) error { return notHere("Update") }
 func (m *Manager) Describe() Description                        { return Description{} }
+func (m *Manager) Shown() []string                              { return nil }
 func (m *Manager) Delete() error                                { return notHere("Delete") }
 
 func (l *Leaf) Name() string                     { return "" }

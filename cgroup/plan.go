@@ -35,13 +35,21 @@ type Options struct {
 	// them. 0 means DefaultAccounts, and IOController on v2, where it costs
 	// no group of its own.
 	Accounts Controllers
+	// Shown: the processes of a leaf are to see, in a cgroup namespace of their
+	// own, the limits that hold for them, see Manager.Shown. Leaves repeat the
+	// sandbox's CPU time then, and on v1 there are groups for cpu and cpuset.
+	Shown bool
 }
 
 func (o Options) accounts() accounts {
+	a := accounts{v1: o.Accounts, v2: o.Accounts}
 	if o.Accounts == 0 {
-		return accounts{v1: DefaultAccounts, v2: DefaultAccounts | IOController}
+		a = accounts{v1: DefaultAccounts, v2: DefaultAccounts | IOController}
 	}
-	return accounts{v1: o.Accounts, v2: o.Accounts}
+	if o.Shown {
+		a.v1 |= shownControllers
+	}
+	return a
 }
 
 // accounts are what is counted in hierarchies of v1 and of v2.

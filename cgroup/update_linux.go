@@ -52,15 +52,25 @@ func (m *Manager) UpdateWith(l Limits, leaf func(name string) Limits) error {
 	if err := next.Validate(); err != nil { // what each allows but not both together
 		return err
 	}
+	loosened, err := m.loosen(l)
+	if err != nil {
+		return err
+	}
 	err = m.change(now, next, l)
-	if err == nil && leaf != nil {
-		err = m.updateLeaves(leaf)
+	if err == nil && (leaf != nil || m.opts.Shown) {
+		_, err = m.updateLeaves(func(o *Leaf) Limits {
+			var change Limits
+			if leaf != nil {
+				change = leaf(o.name)
+			}
+			return o.shownChange(change, l)
+		})
 		if err != nil {
 			_ = m.ps.of(MemoryController).protect(next, now)
 		}
 	}
 	if err != nil {
-		return errors.Join(err, m.apply("", m.dirs, now.backFrom(l).only(l)))
+		return errors.Join(err, m.apply("", m.dirs, now.backFrom(l).only(l)), loosened())
 	}
 	m.lm.Lock()
 	m.limits = next
@@ -81,20 +91,23 @@ func (m *Manager) change(now, next, l Limits) error {
 }
 
 // updateLeaves changes all or none.
-func (m *Manager) updateLeaves(change func(name string) Limits) error {
+func (m *Manager) updateLeaves(change func(*Leaf) Limits) (undo func() error, err error) {
 	var done []func() error
-	for _, l := range m.standing() {
-		undo, err := l.update(change(l.name))
-		if err != nil {
-			errs := []error{err}
-			for _, undo := range done {
-				errs = append(errs, undo())
-			}
-			return errors.Join(errs...)
+	undo = func() error {
+		var errs []error
+		for _, undo := range done {
+			errs = append(errs, undo())
 		}
-		done = append(done, undo)
+		return errors.Join(errs...)
 	}
-	return nil
+	for _, l := range m.standing() {
+		back, err := l.update(change(l))
+		if err != nil {
+			return nil, errors.Join(err, undo())
+		}
+		done = append(done, back)
+	}
+	return undo, nil
 }
 
 // update changes the leaf's own limits, or nothing. One that is being removed
