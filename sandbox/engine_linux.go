@@ -27,8 +27,10 @@ type engine struct {
 	ids     idPlan
 	facts   *hostFacts
 	walls   walls
-	lxcfs   bool   // tells of the sandbox, by the group of PID 1
-	view    string // of which machine /proc tells, for the report
+	lxcfs   bool     // tells of the sandbox, by the group of PID 1
+	view    string   // of which machine /proc tells, for the report
+	legacy  []string // the host's hierarchies of v1
+	showing bool     // there is room in the root for commands to see their groups
 	box     uint64
 	pid     int
 	tasks   int
@@ -204,7 +206,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Name:    e.spec.name,
 			Launch:  wire.Launch{Mode: uint8(p.mode), Flags: p.flags, Timeout: launchPatience},
 			IDMap:   p.ids.wire,
-			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs},
+			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs, Shown: e.showing},
 			Regs:    len(p.pivots)+len(p.mapped) > 0, // see absorb
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
 			Ruleset: int32(p.ruleset),
@@ -232,7 +234,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			e.spec.limits, e.spec.countIO = limits, countIO
 		}
 		e.box, e.pid, e.tasks, e.grouped, e.counted, e.ended = a.Box, a.PID, a.Tasks, a.Group, a.CPU, ended
-		e.idBase = a.IDBase
+		e.idBase, e.walls.shown = a.IDBase, placeGroups(a.Shown, e.legacy)
 		e.z.watch(a.Box, ended)
 		e.absorb(a, p)
 		return e.checkAccounts()
@@ -291,6 +293,7 @@ func (e *engine) describe(p *initPlan) {
 	} else {
 		e.report.Notes = append(e.report.Notes, "commands have no cgroup: leftovers of a command end with the last command that runs beside it")
 	}
+	e.describeGroups()
 	for _, l := range limitLines(s) {
 		add("%s", l)
 	}

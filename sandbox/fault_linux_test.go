@@ -259,6 +259,7 @@ func TestFaultCommand(t *testing.T) {
 		"time":    {WithTime(1e9)},
 		"caps":    {WithCapabilities("CAP_CHOWN"), WithCredential(0, 0)},
 		"kill":    {killing()},
+		"groups":  {WithProc(ViewFiles), BestEffort(WithMemory("256m")), BestEffort(WithCPUs(1))},
 	}
 	for name, opts := range cases {
 		t.Run(name, func(t *testing.T) {

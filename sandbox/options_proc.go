@@ -15,6 +15,13 @@ import (
 // are bound to that many CPUs too (sched_setaffinity(2)): of those that the host program
 // may use, and sandbox by sandbox others. That is no wall: the limit of time is.
 //
+// Runtimes that read their cgroup find it too: Java for its heap, Go from 1.25 on for GOMAXPROCS. A command
+// sees its own group, and nothing else of the host's, read-only at /sys/fs/cgroup, with its own limits where it has some.
+// For that each command has a mount namespace of its own, a copy of the sandbox's: what one mounts that may do so
+// (CAP_SYS_ADMIN and a filter of the caller's), others do not see. It takes a cgroup, and namespaces for mounts and cgroups;
+// where something of the caller's is at /sys or below, other than the host's own /sys, that stays. The report says whether
+// commands see their groups.
+//
 // BestEffort around ViewLXCFS makes files where lxcfs does not run.
 func WithProc(view View) Option {
 	fault := ""

@@ -119,7 +119,11 @@ func (a assembler) filesystem(kind, object string, attrs uint64, options ...stri
 	mnt := a.Reg("mnt:" + object)
 	a.Call(unix.SYS_FSOPEN, "fsopen", object, a.Str(kind), plan.Flag(unix.FSOPEN_CLOEXEC, "FSOPEN_CLOEXEC")).To(fs)
 	for _, o := range options {
-		key, value, _ := strings.Cut(o, "=")
+		key, value, valued := strings.Cut(o, "=")
+		if !valued {
+			a.Call(unix.SYS_FSCONFIG, "fsconfig", object, plan.R(fs), plan.Flag(unix.FSCONFIG_SET_FLAG, "SET_FLAG"), a.Str(key), plan.Null, plan.Zero)
+			continue
+		}
 		a.Call(unix.SYS_FSCONFIG, "fsconfig", object, plan.R(fs), plan.Flag(unix.FSCONFIG_SET_STRING, "SET_STRING"), a.Str(key), a.Str(value), plan.Zero)
 	}
 	a.Call(unix.SYS_FSCONFIG, "fsconfig", object, plan.R(fs), plan.Flag(unix.FSCONFIG_CMD_CREATE, "CMD_CREATE"), plan.Null, plan.Null, plan.Zero)

@@ -36,7 +36,8 @@ type walls struct {
 	flags     seccomp.Flags // with which the filter is loaded
 	listening *listening    // somebody answers for the filter
 	landlock  *landlock
-	cpus      []int // that commands are bound to; nil: any
+	cpus      []int        // that commands are bound to; nil: any
+	shown     []shownGroup // that commands see of their own
 }
 
 // commandPlan is the compiled start of a command.
@@ -121,8 +122,7 @@ func compileBase(s *spec, ids idPlan, lastCap, tasks int, w *walls, shape comman
 		a.write(g, []byte("0"), "tasks")
 	}
 	if own.Has(namespace.Cgroup) {
-		// Made by the job itself, so that its own leaf is the root of what it sees (cgroup_namespaces(7)).
-		a.Call(unix.SYS_UNSHARE, "unshare", "cgroup namespace", names(unix.CLONE_NEWCGROUP, cloneNames))
+		a.ownGroups(w.shown)
 	}
 	a.Stage("files")
 	kept := files

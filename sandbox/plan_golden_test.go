@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
 	"github.com/belljar-go/belljar/seccomp"
@@ -92,7 +93,10 @@ func handSources(s *spec, f *hostFacts, ops []rootfs.Op) *sources {
 	return found
 }
 
-// viewOf is what a view of files makes of a machine with four CPUs.
+// legacyHost has these hierarchies of cgroup v1.
+var legacyHost = []string{"cpu,cpuacct", "memory"}
+
+// viewOf is what a view of files makes of a machine with four CPUs and cgroup v1, and one by lxcfs where there is v2 alone.
 func viewOf(s *spec) []rootfs.Op {
 	if s.view == ViewHost {
 		return nil
@@ -100,8 +104,9 @@ func viewOf(s *spec) []rootfs.Op {
 	m := machine{cpuinfo: "processor\t: 0\n\nprocessor\t: 1\n\n", cpus: pickCPUs([]int{0, 1, 2, 3}, s.limits.CPUs, 0), memory: s.limits.Memory, now: 1}
 	if s.view == ViewLXCFS {
 		m.lxcfs = "/var/lib/lxcfs"
+		return append(m.ops(s.ops), groupsOps(nil, s.ops)...)
 	}
-	return m.ops(s.ops)
+	return append(m.ops(s.ops), groupsOps(legacyHost, s.ops)...)
 }
 
 // setup compiles the plan of a sandbox without looking at this machine.
@@ -242,6 +247,8 @@ func TestGoldenCommands(t *testing.T) {
 		"command-landlock-2":      {olderLandlock(), nil, 0, with(func(c *commandSpec) { c.reopen = []uint64{onFile, 0, landFile} })},
 		"command-landlock-scoped": {rootFacts(), []Option{WithHost(namespace.PID), WithBind("/srv/out", "/out", 0), WithBind("/srv/in", "/in", rootfs.BindReadOnly), WithBind("/srv/log.txt", "/log.txt", 0), WithTmpfs("/out/tmp", "1m")}, 0, program},
 		"command-cpus":            {rootFacts(), []Option{WithProc(ViewFiles), WithCPUs(1.5)}, 0, program},
+		"command-groups-v1":       {rootFacts(), []Option{WithProc(ViewFiles), WithMemory("64m")}, 2, program},
+		"command-groups-v2":       {rootFacts(), []Option{WithProc(ViewLXCFS), WithMemory("64m")}, 0, program},
 		"command-listener":        {rootFacts(), []Option{WithSeccomp(seccomp.Default().WithDenied(seccomp.KillProcess))}, 0, program},
 		"command-time":            {rootFacts(), []Option{WithTime(time.Hour)}, 0, program},
 		"command-host":            {rootFacts(), []Option{WithHost(namespace.PID, namespace.Mount, namespace.User, namespace.Net), WithCredential(65534, 65534)}, 0, program},
@@ -257,7 +264,12 @@ func TestGoldenCommands(t *testing.T) {
 			if s.policy != nil {
 				w.listening = &listening{flags: newListener | seccomp.FlagWaitKillableRecv}
 			}
-			if s.view != ViewHost {
+			switch {
+			case s.view == ViewLXCFS:
+				w.shown = placeGroups([]string{cgroup.UnifiedHierarchy}, nil)
+			case s.view != ViewHost && c.tasks > 0:
+				w.shown = placeGroups(append([]string{cgroup.UnifiedHierarchy, "stranger"}, legacyHost...), legacyHost)
+			case s.view != ViewHost:
 				w.cpus = []int{0, 65}
 			}
 			p := compileCommand(s, ids, c.facts.lastCap, c.tasks, w, c.cmd)

@@ -46,11 +46,18 @@ gcc -O2 -Wall -Werror -o a a.c && ./a`, "1 processor, 1000"},
 			"1 1 524288",
 		},
 		{"java", `java -Xmx32m -XshowSettings:vm -version 2>&1 | grep -oE 'Max. Heap Size: .*|OpenJDK Runtime'`, "Max. Heap Size: 32.00M\nOpenJDK Runtime"},
+		{
+			"java's own choice", `java -XX:+PrintFlagsFinal -XshowSettings:system -version 2>&1 | grep -oE ' MaxHeapSize += [0-9]+|Provider: cgroupv[12]|Effective CPU Count: .*|CPU Quota: .*|Memory Limit: .*' | tr -s ' ' | sed 's/cgroupv./cgroup/'`,
+			"MaxHeapSize = 134217728\nProvider: cgroup\nEffective CPU Count: 1\nCPU Quota: 100000us\nMemory Limit: 512.00M",
+		},
 		{"dpkg", `dpkg-query -W -f '${Status}\n' libc6`, "install ok installed"},
 	} {
 		// One after the other: they have the memory of one sandbox.
 		assert.Equal(t, c.want, sh(t, sb, c.script), c.name)
 	}
+	// Control: without the option Java goes by the machine.
+	plain := standing(t, WithRootfs(root), WithTmpfs("/tmp", "64m"), WithMemory("512m"), WithPids(64))
+	assert.NotEqual(t, "134217728", sh(t, plain, `java -XX:+PrintFlagsFinal -version 2>/dev/null | awk '/ MaxHeapSize /{print $4}'`))
 	out, res := try(t, sb, "echo > /etc/changed")
 	assert.NotEqual(t, 0, res.ExitCode, out)
 	_, res = try(t, sb, `python3 -c 'x = bytearray(1 << 30)'`)

@@ -131,6 +131,11 @@ func (s *spec) withExtra(extra []rootfs.Op) []rootfs.Op {
 			more = append(more, op)
 			continue
 		}
+		for i, other := range more {
+			if rootfs.Within(op.Path(), other.Path()) {
+				at = max(at, i+1)
+			}
+		}
 		more = slices.Insert(more, at, op)
 		at++
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // View says of what machine the files tell by which programs find out how large it is:
-// cpuinfo, meminfo, stat, uptime, loadavg, swaps and diskstats of /proc, and
-// /sys/devices/system/cpu/online.
+// cpuinfo, meminfo, stat, uptime, loadavg, swaps and diskstats of /proc,
+// /sys/devices/system/cpu/online, and the cgroup at /sys/fs/cgroup.
 type View uint8
 
 const (

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
 	"github.com/moby/sys/mountinfo"
@@ -61,7 +62,36 @@ func (e *engine) viewOps() ([]rootfs.Op, error) {
 		e.view = "of the sandbox, by lxcfs at " + quotePath(m.lxcfs)
 	}
 	e.view += ", CPUs " + cpuList(m.cpus)
-	return m.ops(s.ops), nil
+	return append(m.ops(s.ops), e.groupsOps()...), nil
+}
+
+// groupsOps makes room for what commands see of their own groups, for programs that find out by these what they may use.
+func (e *engine) groupsOps() []rootfs.Op {
+	if !e.spec.namespaces.Has(namespace.Mount) || !e.spec.namespaces.Has(namespace.Cgroup) {
+		return nil
+	}
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	e.legacy = cgroup.LegacyHierarchies(string(text))
+	ops := groupsOps(e.legacy, e.spec.ops)
+	e.showing = ops != nil
+	return ops
+}
+
+// describeGroups says in the report what commands see.
+func (e *engine) describeGroups() {
+	var names []string
+	for _, g := range e.walls.shown {
+		names = append(names, g.name)
+	}
+	switch {
+	case len(names) > 0:
+		e.report.Enforced = append(e.report.Enforced, "cgroup: a command sees its own group at "+groupsDir+", read-only: "+strings.Join(names, " "))
+	case e.view != "":
+		e.report.Notes = append(e.report.Notes, "proc: commands do not see their cgroup, so runtimes that look there for limits (Java's for memory) find none")
+	}
 }
 
 // allowedCPUs are those that the host program may use, as its zygote does.

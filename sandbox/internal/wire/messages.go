@@ -68,6 +68,8 @@ type Group struct {
 	Required bool
 	// Init: PID 1 is in the sandbox's group too, for who finds out about a sandbox by it.
 	Init bool
+	// Shown: commands are to see their own groups, see Answer.Shown.
+	Shown bool
 	// Fail, for tests, makes the n-th operation (from 1) fail with Errno.
 	Fail  int
 	Errno syscall.Errno
@@ -195,6 +197,8 @@ type Answer struct {
 	IDBase uint32
 	// Kinds are the events which a Watch is told.
 	Kinds uint16
+	// Shown are the hierarchies in which commands may see their own groups, see cgroup.Manager.Shown.
+	Shown []string
 	// NoBase, beside an Error, says that the base which a Start named is not there.
 	NoBase bool
 }

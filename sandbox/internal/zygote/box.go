@@ -88,6 +88,9 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 			return a, err
 		}
 		a.Tasks = countTasks(b.group)
+		if b.group != nil {
+			a.Shown = b.group.Shown()
+		}
 		watch.lap("cgroup")
 	}
 	files := m.Files

@@ -126,6 +126,18 @@ func parentAt(named string, need cgroup.Controllers) (cgroup.Parent, error) {
 	return h.ParentAt(named, need)
 }
 
+// enterShown is enter for a sandbox whose commands may want to see their groups. What more that takes on v1 is no requirement.
+func (g *groups) enterShown(req *wire.Group, need cgroup.Controllers, o *cgroup.Options) (cgroup.Parent, error) {
+	if o.Shown = req.Shown; o.Shown {
+		if h, err := cgroup.Detect(); err == nil {
+			if parent, err := g.enter(req.Parent, need|h.ShownOnV1()); err == nil {
+				return parent, nil
+			}
+		}
+	}
+	return g.enter(req.Parent, need)
+}
+
 func (g *groups) leave(named string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -145,7 +157,7 @@ func (g *groups) make(name string, req *wire.Group, a *wire.Answer) (_ *cgroup.M
 		need |= cgroup.IOController
 		o.Accounts = cgroup.DefaultAccounts | cgroup.IOController
 	}
-	parent, err := g.enter(req.Parent, need)
+	parent, err := g.enterShown(req, need, &o)
 	if err != nil {
 		return nil, nil, g.without(req, a, err)
 	}

@@ -1,0 +1,33 @@
+package sandbox
+
+import (
+	"strings"
+
+	"github.com/belljar-go/belljar/cgroup"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"golang.org/x/sys/unix"
+)
+
+// ownGroups gives a command a cgroup namespace, made by itself so that its own leaf is the root of what it sees (cgroup_namespaces(7)), and shows it its
+// groups where it is to see them. The mounts are made in a mount namespace of the command's own, for they differ from command to command.
+//
+// They are read-only and cannot be made otherwise without CAP_SYS_ADMIN, for a rootless job has the ids of those who may write to its group's files (CVE-2023-25809).
+func (a assembler) ownGroups(shown []shownGroup) {
+	const object = "cgroup namespace"
+	if len(shown) == 0 {
+		a.Call(unix.SYS_UNSHARE, "unshare", object, names(unix.CLONE_NEWCGROUP, cloneNames))
+		return
+	}
+	a.Call(unix.SYS_UNSHARE, "unshare", object, names(unix.CLONE_NEWCGROUP|unix.CLONE_NEWNS, cloneNames))
+	a.strict = true
+	for _, g := range shown {
+		kind, options := "cgroup", strings.Split(g.name, ",")
+		if g.name == cgroup.UnifiedHierarchy {
+			kind, options = "cgroup2", nil
+		}
+		// Neither descriptor is closed here: close_range does it next.
+		mnt := a.filesystem(kind, g.target, attrNone|attrRO, options...)
+		at := a.openat2(plan.None, g.target, unix.O_PATH|unix.O_DIRECTORY, "O_PATH|O_DIRECTORY", 0, g.target)
+		a.attach(mnt, at, g.target)
+	}
+}
