@@ -19,9 +19,12 @@ func (sb *Sandbox) Clone(opts ...Option) (*Sandbox, error) {
 	if _, err := sb.standing("clone"); err != nil {
 		return nil, err
 	}
-	s, err := sb.asked().vary(opts)
-	if err != nil {
-		return nil, err
+	s := sb.asked()
+	if len(opts) > 0 {
+		var err error
+		if s, err = s.vary(opts); err != nil {
+			return nil, err
+		}
 	}
 	return openSandbox(s)
 }

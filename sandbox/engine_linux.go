@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -37,7 +36,7 @@ type engine struct {
 	grouped bool                    // commands have a cgroup
 	counted bool                    // CPU time is accounted
 	ended   chan struct{}           // closed when PID 1 is gone
-	plan    *plan.Plan              // of PID 1
+	shape   *shape                  // what it has in common with others
 	held    *holdings               // of the host, until close
 	scratch atomic.Pointer[os.File] // the layer in memory that the job writes to; nil: none
 	idBase  uint32                  // the first of the sandbox's own range of ids on the host; 0: none
@@ -45,9 +44,6 @@ type engine struct {
 	updated atomic.Pointer[spec] // by Update: only limits differ
 	points  []string             // paths of the root at which something of the sandbox's own is
 	disk    disk
-
-	baseMu sync.Mutex
-	bases  map[commandShape]*commandBase
 }
 
 // newEngine sets a sandbox up. Whatever fails, nothing stays behind.
@@ -64,6 +60,21 @@ func newEngine(s *spec) (*engine, error) {
 func tryEngine(s *spec) (_ *engine, err error) {
 	begin := time.Now()
 	e := &engine{}
+	if z := livingZygote(); z != nil {
+		if sh := z.shapes.find(s, z.hostFacts()); sh != nil {
+			e.z = z
+			e.lap("zygote", &begin)
+			if src, ok := e.useShape(sh); ok {
+				defer src.close()
+				if err := e.set(src, nil, &begin); err != nil {
+					return nil, err
+				}
+				return e, nil
+			}
+			e = &engine{}
+		}
+	}
+	asked := s
 	if s, err = e.checkTime(s); err != nil {
 		return nil, err
 	}
@@ -132,19 +143,29 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	for _, path := range sources.skipped {
 		e.report.Notes = append(e.report.Notes, "optional bind left out, it does not exist: "+quotePath(path))
 	}
-	e.lap("compile", &begin)
-	if err := e.create(p, sources.handles(p.handles)); err != nil {
+	e.newShape(asked, p, sources, e.shareable(ops))
+	if err := e.set(sources, shown, &begin); err != nil {
 		return nil, err
 	}
 	e.held.image = img
-	e.lap("create", &begin)
-	e.takeScratch(shown)
-	e.describe(p)
 	return e, nil
 }
 
+// set has the zygote set up what has been compiled. shown is where the descriptor of a scratch layer comes from, if there is one.
+func (e *engine) set(src *sources, shown *os.File, begin *time.Time) error {
+	e.lap("compile", begin)
+	p := e.shape.init
+	if err := e.create(p, src.handles(p.handles)); err != nil {
+		return err
+	}
+	e.lap("create", begin)
+	e.takeScratch(shown)
+	e.describe(p)
+	return nil
+}
+
 // text is the plan for people.
-func (e *engine) text() string { return e.plan.String() }
+func (e *engine) text() string { return e.shape.plan().String() }
 
 func (e *engine) lap(name string, since *time.Time) {
 	now := time.Now()
@@ -209,12 +230,12 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs, Shown: e.showing},
 			Regs:    len(p.pivots)+len(p.mapped) > 0, // see absorb
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
-			Ruleset: int32(p.ruleset),
+			Ruleset: int32(p.ruleset), Plan: e.shape.id,
 		}
 		ended := make(chan struct{})
 		var a *wire.Answer
 		err := retryAgain(func() (err error) {
-			a, _, err = e.z.call(request{kind: wire.Create, body: req, plan: p.Plan, files: files})
+			a, err = e.callCreate(req, files)
 			return err
 		})
 		if lost := e.lostOptions(soft, err); len(lost) > 0 {
@@ -238,6 +259,22 @@ func (e *engine) create(p *initPlan, files []int) error {
 		e.z.watch(a.Box, ended)
 		e.absorb(a, p)
 		return e.checkAccounts()
+	}
+}
+
+// callCreate sends the plan unless the zygote has it.
+func (e *engine) callCreate(req wire.CreateRequest, files []int) (*wire.Answer, error) {
+	for {
+		known := e.shape.known.Load()
+		a, _, err := e.z.call(request{kind: wire.Create, body: req, plan: e.shape.plan(), kept: known, files: files})
+		if a != nil && a.NoBase && known { // it has had too many others since
+			e.shape.known.Store(false)
+			continue
+		}
+		if err == nil && req.Plan != 0 {
+			e.shape.known.Store(true)
+		}
+		return a, err
 	}
 }
 
@@ -297,7 +334,6 @@ func (e *engine) describe(p *initPlan) {
 	for _, l := range limitLines(s) {
 		add("%s", l)
 	}
-	e.plan = p.Plan
 }
 
 // process is a command that runs.
@@ -321,7 +357,7 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 		return nil, &Error{Stage: "files", Op: "ExtraFiles", Err: fmt.Errorf("%d descriptors, at most %d: %w", len(files), wire.MaxFiles, unix.E2BIG)}
 	}
 	req, fds := e.startRequest(c, files)
-	base := e.commandBase(c)
+	base := e.shape.base(e, c.shape())
 	p := base.command(c)
 	if len(p.attempts) == 0 {
 		return nil, &Error{Stage: "exec", Op: "execve", Path: c.path, Err: unix.ENOENT}
@@ -405,25 +441,6 @@ func (e *engine) startRequest(c *commandSpec, files []programFile) (wire.StartRe
 	}
 	return req, fds
 }
-
-// commandBase is the base of a command's plan: the same for all sandboxes whose commands are held in the same way.
-func (e *engine) commandBase(c *commandSpec) *commandBase {
-	shape := c.shape()
-	e.baseMu.Lock()
-	defer e.baseMu.Unlock()
-	if b := e.bases[shape]; b != nil {
-		return b
-	}
-	b := e.z.shareBase(compileBase(e.spec, e.ids, e.facts.lastCap, e.tasks, &e.walls, shape))
-	if e.bases == nil || len(e.bases) >= maxShapes {
-		e.bases = map[commandShape]*commandBase{}
-	}
-	e.bases[shape] = b
-	return b
-}
-
-// maxShapes bounds what a sandbox keeps for commands of different shapes.
-const maxShapes = 16
 
 // awaitStart waits for the exec. A launch that neither succeeds nor dies when the context is done is left to the zygote.
 func (e *engine) awaitStart(ctx context.Context, id uint64, reply <-chan *wire.Message) (m *wire.Message, cut bool, err error) {

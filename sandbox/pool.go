@@ -67,7 +67,7 @@ func NewPool(n int, opts ...Option) (*Pool, error) {
 	}
 	p := &Pool{
 		size: n, makers: min(n, runtime.GOMAXPROCS(0)), lent: map[*Sandbox]struct{}{}, pause: poolRetryMin,
-		open: func() (*Sandbox, error) { return openSandbox(s.clone()) },
+		open: func() (*Sandbox, error) { return openSandbox(s) },
 	}
 	sb, err := p.open()
 	if err != nil {

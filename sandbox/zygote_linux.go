@@ -35,6 +35,7 @@ type zygoteClient struct {
 	ends    map[uint64]chan struct{}      // closed when a sandbox's PID 1 is gone
 	early   map[uint64]bool               // sandboxes that ended before anybody watched them
 	bases   map[string]*commandBase       // by their encoding
+	shapes  shapes
 	gone    bool
 	why     error
 }
@@ -77,6 +78,16 @@ func currentZygote() (*zygoteClient, error) {
 	}
 	theZygote.client = c
 	return c, nil
+}
+
+// livingZygote is the one there is; nil: there is none yet, or no more.
+func livingZygote() *zygoteClient {
+	theZygote.Lock()
+	defer theZygote.Unlock()
+	if c := theZygote.client; c != nil && !c.isDead() {
+		return c
+	}
+	return nil
 }
 
 func prepare() error {
@@ -343,6 +354,7 @@ type request struct {
 	body  any
 	plan  *plan.Plan
 	files []int
+	kept  bool               // of a Create: the zygote has the plan
 	base  []byte             // of a Start: the plan's base, if the zygote may not have it
 	exit  chan *wire.Exit    // where a Start's end is to be told
 	told  func([]wire.Event) // who is told what a Watch sees
@@ -353,8 +365,12 @@ type request struct {
 // tamper, if set, sees every request before it is sent, and the zygote's own plan. Tests make steps fail with it.
 var tamper atomic.Pointer[func(*request)]
 
-// standAlone gives the request a plan that can be changed: one without a base.
+// standAlone gives the request a plan that can be changed: one that nobody shares.
 func (r *request) standAlone() {
+	if req, ok := r.body.(wire.CreateRequest); ok && req.Plan != 0 {
+		r.plan, r.kept, req.Plan = r.plan.Clone(), false, 0
+		r.body = req
+	}
 	if r.plan == nil || r.plan.Base == nil {
 		return
 	}
@@ -390,7 +406,7 @@ func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
 	}
 	c.mu.Unlock()
 	var raw []byte
-	if r.plan != nil {
+	if r.plan != nil && !r.kept {
 		raw = r.plan.Encode()
 	}
 	if r.kind == wire.Start {

@@ -137,6 +137,13 @@ func (p *Plan) Whole() *Plan {
 	return &w
 }
 
+// Clone returns a copy whose steps can be changed.
+func (p *Plan) Clone() *Plan {
+	c := *p
+	c.Parent, c.Child = slices.Clone(p.Parent), slices.Clone(p.Child)
+	return &c
+}
+
 // Inject makes the step of that index (see Step) fail with an errno without being executed. The plan must have no base.
 func (p *Plan) Inject(i int, errno syscall.Errno) bool {
 	switch {

@@ -90,6 +90,8 @@ type CreateRequest struct {
 	Work string
 	// Ruleset is the register with the Landlock ruleset that commands are restricted by; negative: there is none.
 	Ruleset int32
+	// Plan, unless 0, is a number by which the plan can be named in later requests, which then need not have it.
+	Plan uint64
 }
 
 // StartRequest starts a command. The plan's inputs are PID 1's descriptor, one `tasks` file for each of Answer.Tasks,
@@ -199,7 +201,7 @@ type Answer struct {
 	Kinds uint16
 	// Shown are the hierarchies in which commands may see their own groups, see cgroup.Manager.Shown.
 	Shown []string
-	// NoBase, beside an Error, says that the base which a Start named is not there.
+	// NoBase, beside an Error, says that the base which a Start named, or the plan which a Create named, is not there.
 	NoBase bool
 }
 

@@ -64,7 +64,10 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	if err := m.Decode(&req); err != nil {
 		return nil, err
 	}
-	p, err := plan.Decode(m.Raw)
+	p, err := z.initPlan(&req, m.Raw)
+	if errors.Is(err, errNoBase) {
+		return &wire.Answer{NoBase: true}, err
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +121,33 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	go z.watch(b)
 	return a, nil
 }
+
+// initPlan is the plan that a request has or names.
+func (z *zygote) initPlan(req *wire.CreateRequest, raw []byte) (*plan.Plan, error) {
+	z.mu.Lock()
+	p := z.plans[req.Plan]
+	z.mu.Unlock()
+	switch {
+	case p != nil:
+		return p, nil
+	case req.Plan != 0 && len(raw) == 0:
+		return nil, errNoBase
+	}
+	p, err := plan.Decode(raw)
+	if err != nil || req.Plan == 0 {
+		return p, err
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.plans == nil || len(z.plans) >= maxPlans {
+		z.plans = map[uint64]*plan.Plan{}
+	}
+	z.plans[req.Plan] = p
+	return p, nil
+}
+
+// maxPlans bounds what is kept of plans of sandboxes.
+const maxPlans = 16
 
 // keepUpper holds what the host program has locked, so that nobody else gets it before this sandbox is gone, whatever becomes of the host
 // program. It returns the other files.

@@ -31,6 +31,7 @@ type zygote struct {
 	boxes    map[uint64]*box
 	commands map[uint64]*command
 	bases    map[uint64]*plan.Plan // that plans of commands begin with
+	plans    map[uint64]*plan.Plan // of sandboxes, that others may be made by
 	lastBox  atomic.Uint64
 }
 

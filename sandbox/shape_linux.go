@@ -1,0 +1,150 @@
+package sandbox
+
+import (
+	"os"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+)
+
+// shape is what sandboxes that were asked for in the same words have in common: all that is compiled, which depends on nothing but the spec and the
+// facts of the host. What a sandbox has of the host, its descriptors above all, is opened for each anew. It is never changed once it is shared.
+type shape struct {
+	spec    *spec // as asked for
+	facts   *hostFacts
+	ids     idPlan
+	walls   walls
+	init    *initPlan
+	points  []string
+	bounded []string        // disk.targets
+	dirs    map[string]bool // sources that are opened for each sandbox: is it a directory
+	skipped []string        // optional binds without a source
+	notes   []string        // of the report, that come of compiling
+
+	id    uint64      // of the zygote's copy of the plan; 0: it has none
+	known atomic.Bool // the zygote has it
+
+	mu    sync.Mutex
+	bases map[baseKey]*commandBase
+}
+
+type baseKey struct {
+	commandShape
+	tasks int
+}
+
+// maxShapes bounds what is kept of sandboxes of different shapes, here and in the zygote, and of commands of different shapes in one of them.
+const maxShapes = 16
+
+// shapes are those used last, the newest first.
+type shapes struct {
+	mu   sync.Mutex
+	list []*shape
+}
+
+// find returns the shape of a spec, if there has been one. Functions in a spec make it equal to no other.
+func (l *shapes) find(s *spec, f *hostFacts) *shape {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, sh := range l.list {
+		if sh.facts == f && (sh.spec == s || sh.spec.alike(s) && reflect.DeepEqual(sh.spec, s)) {
+			copy(l.list[1:i+1], l.list[:i])
+			l.list[0] = sh
+			return sh
+		}
+	}
+	return nil
+}
+
+// alike is false for most specs that differ.
+func (s *spec) alike(o *spec) bool {
+	return s.name == o.name && s.hostname == o.hostname && s.dir == o.dir && s.rootfsDir == o.rootfsDir && s.uid == o.uid &&
+		len(s.ops) == len(o.ops) && len(s.env) == len(o.env) && len(s.values) == len(o.values) && s.limits.Memory == o.limits.Memory
+}
+
+func (l *shapes) add(sh *shape) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = slices.Insert(l.list[:min(len(l.list), maxShapes-1)], 0, sh)
+}
+
+// shareable tells whether another sandbox of the same words is the same but for its descriptors: nothing of the host is taken, made or looked into for
+// this one alone.
+func (e *engine) shareable(ops []rootfs.Op) bool {
+	s := e.spec
+	if s.image != nil || s.rootfsDir != "" || len(s.layers) > 0 || s.writable() || s.view != ViewHost || len(s.volumes) > 0 || len(s.handlers) > 0 ||
+		e.walls.listening != nil || len(e.report.GivenUp) > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(ops, func(op rootfs.Op) bool {
+		switch op := op.(type) {
+		case rootfs.Bind:
+			return op.Flags&rootfs.BindCreate != 0
+		case rootfs.Tmpfs, rootfs.File, rootfs.Dir, rootfs.Symlink, rootfs.Proc, rootfs.Dev, rootfs.Mask, rootfs.ReadOnly:
+			return false
+		}
+		return true
+	})
+}
+
+// newShape notes what was compiled for e; others may use it if share says so.
+func (e *engine) newShape(asked *spec, p *initPlan, src *sources, share bool) {
+	sh := &shape{
+		spec: asked, facts: e.facts, ids: e.ids, walls: e.walls, init: p, points: e.points, bounded: e.disk.targets,
+		dirs: map[string]bool{}, skipped: src.skipped, notes: slices.Clone(e.report.Notes),
+	}
+	e.shape = sh
+	if !share {
+		return
+	}
+	for _, path := range p.handles {
+		sh.dirs[path] = src.at[path].dir
+	}
+	sh.id = e.z.next.Add(1)
+	e.z.shapes.add(sh)
+}
+
+// useShape makes e one of a shape that is known, and opens what it has of the host. It is false where the host has changed so that everything has
+// to be looked at again.
+func (e *engine) useShape(sh *shape) (*sources, bool) {
+	src := &sources{at: make(map[string]source, len(sh.dirs))}
+	for path, dir := range sh.dirs {
+		if src.open(path, true) != nil || src.at[path].dir != dir {
+			src.close()
+			return nil, false
+		}
+	}
+	for _, path := range sh.skipped {
+		if _, err := os.Stat(path); err == nil {
+			src.close()
+			return nil, false
+		}
+	}
+	e.spec, e.facts, e.ids, e.walls, e.shape = sh.spec, sh.facts, sh.ids, sh.walls, sh
+	e.points, e.disk.targets, e.held = sh.points, sh.bounded, &holdings{}
+	e.report.Notes = slices.Clone(sh.notes)
+	return src, true
+}
+
+// base returns the plan that commands of a sandbox of this shape begin with.
+func (sh *shape) base(e *engine, c commandShape) *commandBase {
+	key := baseKey{c, e.tasks}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if b := sh.bases[key]; b != nil {
+		return b
+	}
+	b := e.z.shareBase(compileBase(e.spec, e.ids, e.facts.lastCap, e.tasks, &e.walls, c))
+	if sh.bases == nil || len(sh.bases) >= maxShapes {
+		sh.bases = map[baseKey]*commandBase{}
+	}
+	sh.bases[key] = b
+	return b
+}
+
+// plan is the plan of PID 1.
+func (sh *shape) plan() *plan.Plan { return sh.init.Plan }
