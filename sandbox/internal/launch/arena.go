@@ -59,7 +59,13 @@ type arena struct {
 	shape
 	mem []byte
 	ctl *control
+	// held is set while a goroutine ends what a launch that was given up has left. The processes' own word, control.done, says nothing of
+	// that goroutine, which reads and writes the arena after it.
+	held atomic.Bool
 }
+
+// busy tells whether a process or a goroutine still uses it.
+func (a *arena) busy() bool { return atomic.LoadUint32(&a.ctl.done) != 0 || a.held.Load() }
 
 const (
 	arenaAlign = 64
@@ -79,7 +85,7 @@ type arenaPool struct {
 func (p *arenaPool) reclaim() {
 	kept := p.stuck[:0]
 	for _, a := range p.stuck {
-		if atomic.LoadUint32(&a.ctl.done) != 0 {
+		if a.busy() {
 			kept = append(kept, a)
 		} else {
 			a.free()
@@ -224,7 +230,7 @@ func grab(size int) (*arena, error) {
 func (a *arena) release() {
 	pool.Lock()
 	defer pool.Unlock()
-	if atomic.LoadUint32(&a.ctl.done) != 0 {
+	if a.busy() {
 		pool.stuck = append(pool.stuck, a)
 		return
 	}

@@ -3,6 +3,7 @@
 package launch
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -92,4 +93,26 @@ func TestManyAtOnce(t *testing.T) {
 		}()
 	}
 	wg.Wait()
+}
+
+// TestHeldArena: who ends what a launch has left keeps the launch's memory, though the process that shared it is gone already.
+func TestHeldArena(t *testing.T) {
+	a, err := newArena(builder(Direct).Plan())
+	require.NoError(t, err)
+	a.ctl.done = 0 // as the kernel leaves it
+	a.held.Store(true)
+	a.release()
+	taken := func() (stuck, free bool) {
+		pool.Lock()
+		defer pool.Unlock()
+		pool.reclaim()
+		return slices.Contains(pool.stuck, a), slices.Contains(pool.free, a)
+	}
+	stuck, free := taken()
+	assert.True(t, stuck)
+	assert.False(t, free)
+	a.held.Store(false)
+	stuck, free = taken()
+	assert.False(t, stuck)
+	assert.True(t, free)
 }

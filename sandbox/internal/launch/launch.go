@@ -443,7 +443,10 @@ func (l *launch) abandon(p *Process) {
 	}
 	closeFD(p.PIDFD)
 	gone := make(chan struct{})
+	l.held.Store(true)
 	go func() {
+		defer close(gone)
+		defer l.held.Store(false)
 		l.reapFirst()
 		if pid := int(atomic.LoadUint32(&l.ctl.pid)); p.PID == 0 && pid != 0 {
 			// The first process made the second just before it was killed.
@@ -454,7 +457,6 @@ func (l *launch) abandon(p *Process) {
 		reap(p.PID)
 		l.finish(nil)
 		atomic.StoreUint32(&l.ctl.done, 0)
-		close(gone)
 	}()
 	select {
 	case <-gone:
