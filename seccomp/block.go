@@ -123,17 +123,18 @@ func defaultBlock(arch Arch, known, unknown Action) []insn {
 	return append(code, ret(unknown))
 }
 
-// foreignBlock answers calls that are not of the architecture: x32 as if the kernel had none, others by death.
-func foreignBlock(arch Arch) []insn {
-	if arch != AMD64 {
-		return []insn{ret(KillProcess)}
+// foreignBlock answers calls that are not of the architecture: x32 as if the kernel had none, others by death. Those of sub-architectures that the
+// policy lets in are searched by code of this package: libseccomp makes rules for socketcall of those for socket, and for ipc likewise.
+func (p Policy) foreignBlock(arch Arch) []insn {
+	var a assembler
+	subs := a.besides(p, arch)
+	if other := a.foreign(subs); arch == AMD64 {
+		a.branch(opEqual, uint32(arch), a.block([]insn{ret(noSuchCall)}), other)
+	} else if len(subs) == 0 {
+		return a.program()
 	}
-	return []insn{
-		{op: opLoad, k: offArch},
-		{op: opEqual, k: uint32(arch), jf: 1},
-		ret(noSuchCall),
-		ret(KillProcess),
-	}
+	a.load(offArch)
+	return a.program()
 }
 
 func ret(a Action) insn { return insn{op: opReturn, k: uint32(a)} }

@@ -7,11 +7,36 @@ import "math"
 // (seccomp_cache_prepare, since 5.11), so both the program's length and the steps for a number count.
 func builtin(arch Arch, p Policy) ([]insn, error) {
 	var a assembler
+	subs := a.besides(p, arch)
 	a.tree(p.spans(arch))
 	native := a.load(offNumber)
-	a.branch(opEqual, uint32(arch), native, a.block([]insn{ret(KillProcess)}))
+	a.branch(opEqual, uint32(arch), native, a.foreign(subs))
 	a.load(offArch)
 	return a.program(), nil
+}
+
+// subSearch is where the search among a sub-architecture's calls begins.
+type subSearch struct {
+	arch Arch
+	at   int
+}
+
+// besides writes the searches of the sub-architectures that a policy lets in.
+func (a *assembler) besides(p Policy, arch Arch) (subs []subSearch) {
+	for _, sub := range p.beside(arch) {
+		a.tree(p.spans(sub))
+		subs = append(subs, subSearch{sub, a.load(offNumber)})
+	}
+	return subs
+}
+
+// foreign writes what is done with the calls of other architectures, whose name is in the accumulator, and gives its position.
+func (a *assembler) foreign(subs []subSearch) int {
+	at := a.block([]insn{ret(KillProcess)})
+	for _, s := range subs {
+		at = a.branch(opEqual, uint32(s.arch), s.at, at)
+	}
+	return at
 }
 
 // span is a range of numbers, up to the next span's first, that one block decides.

@@ -63,6 +63,10 @@ func (p Policy) key() string {
 	number(uint64(p.Default))
 	number(uint64(p.unknown()))
 	number(uint64(p.Flags))
+	number(uint64(len(p.SubArches)))
+	for _, arch := range p.SubArches {
+		number(uint64(arch))
+	}
 	for _, r := range p.Rules {
 		number(uint64(r.Action))
 		number(uint64(len(r.Names)))

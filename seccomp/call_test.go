@@ -57,9 +57,9 @@ func TestCallText(t *testing.T) {
 		"clone(flags=CLONE_VM|signal 17, stack=NULL, parent_tid=NULL, child_tid=NULL, tls=NULL)": {Arch: native, Number: number("clone"), Args: [6]uint64{0x111}},
 		"mprotect(addr=0x1000, len=4096, prot=PROT_WRITE|PROT_EXEC)":                             {Arch: native, Number: number("mprotect"), Args: [6]uint64{0x1000, 4096, 6}},
 		"getpid()": {Arch: native, Number: number("getpid"), Args: [6]uint64{1, 2, 3}},
-		"acct(arg0=0x1, arg1=0x2, arg2=0x0, arg3=0x0, arg4=0x0, arg5=0x0)":          {Arch: native, Number: number("acct"), Args: [6]uint64{1, 2}},
-		"call 4000(arg0=0x0, arg1=0x0, arg2=0x0, arg3=0x0, arg4=0x0, arg5=0x0)":     {Arch: native, Number: 4000},
-		"i386: call 20(arg0=0x0, arg1=0x0, arg2=0x0, arg3=0x0, arg4=0x0, arg5=0x0)": {Arch: 0x40000003, Number: 20},
+		"acct(arg0=0x1, arg1=0x2, arg2=0x0, arg3=0x0, arg4=0x0, arg5=0x0)":        {Arch: native, Number: number("acct"), Args: [6]uint64{1, 2}},
+		"call 4000(arg0=0x0, arg1=0x0, arg2=0x0, arg3=0x0, arg4=0x0, arg5=0x0)":   {Arch: native, Number: 4000},
+		"386: getpid(arg0=0x0, arg1=0x0, arg2=0x0, arg3=0x0, arg4=0x0, arg5=0x0)": {Arch: 0x40000003, Number: 20},
 	} {
 		assert.Equal(t, want, c.String())
 	}

@@ -7,23 +7,23 @@ import (
 
 // String prints the call as strace would, as far as numbers go: "openat(dirfd=-100, path=0x7ffe…, flags=O_RDONLY, mode=0)".
 // Pointers are printed as such: what they point to may be gone. A call by another architecture's entry has that before it,
-// "i386: call 20(…)", for its numbers mean something else.
+// and those of sub-architectures have no names for their arguments, which for some are others: "386: mmap(arg0=0xff…, …)".
 func (c Call) String() string {
-	name, native := c.Arch.Name(c.Number)
-	if !native {
+	name, known := c.Arch.Name(c.Number)
+	if !known {
 		name = fmt.Sprintf("call %d", c.Number)
 		if c.Arch == AMD64 && c.Number >= x32Bit {
 			name = fmt.Sprintf("x32 call %d", c.Number&^x32Bit)
 		}
-		if c.Arch != NativeArch() {
-			name = c.Arch.foreignName() + ": " + name
-		}
 	}
 	params, known := parameters[name]
-	if !known {
+	if !known || c.Arch != c.Arch.main() {
 		params = "arg0:x arg1:x arg2:x arg3:x arg4:x arg5:x"
 	}
 	var b strings.Builder
+	if c.Arch != NativeArch() {
+		b.WriteString(c.Arch.String() + ": ")
+	}
 	b.WriteString(name + "(")
 	for i, p := range strings.Fields(params) {
 		if i > 0 {
@@ -33,17 +33,6 @@ func (c Call) String() string {
 		b.WriteString(param + "=" + argText(kind, c.Args[i]))
 	}
 	return b.String() + ")"
-}
-
-// foreignName names an architecture whose calls this package has no table of (AUDIT_ARCH_* of linux/audit.h).
-func (a Arch) foreignName() string {
-	switch a {
-	case 0x40000003:
-		return "i386"
-	case 0x40000028:
-		return "arm"
-	}
-	return a.String()
 }
 
 func argText(kind string, v uint64) string {

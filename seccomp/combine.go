@@ -12,7 +12,7 @@ import (
 // The result holds no more than that, with rules of its own making: what depends on arguments in both becomes the
 // product of both lists. Where that is far larger than any program, the result does not validate ([ErrTooLarge]): q may be
 // a stranger's. Where p or q is not valid the result is that one, so that [Policy.Validate] and [Policy.Compile] say what
-// is wrong with it.
+// is wrong with it; so it is with the result for policies of different SubArches ([ErrConflict]).
 func (p Policy) Merge(q Policy) Policy {
 	return p.combine(q, func(a, b Action) Action {
 		if milder(b, a) {
@@ -24,7 +24,7 @@ func (p Policy) Merge(q Policy) Policy {
 
 // Restrict gives the policy that lets through nothing that either denies: for every call with every argument, and for
 // unknown numbers, it takes the severer of the two actions; see [Policy.Merge] for their order and the rest. It is what the kernel does with
-// both filters, p loaded after q. FlagSpecAllow is set where both set it, other flags where either does.
+// both filters, p loaded after q. SubArches are those of both; FlagSpecAllow is set where both set it, other flags where either does.
 func (p Policy) Restrict(q Policy) Policy {
 	return p.combine(q, func(a, b Action) Action {
 		if milder(a, b) {
@@ -46,6 +46,9 @@ func (p Policy) combine(q Policy, choose func(a, b Action) Action, flags Flags) 
 		return q.Clone()
 	}
 	out := Policy{Default: choose(p.Default, q.Default), Unknown: choose(p.unknown(), q.unknown())}
+	if out.SubArches, out.broken = p.combineSubArches(q, choose(Allow, KillProcess) == KillProcess); out.broken != nil {
+		return out
+	}
 	lists, work := newCallLists(), maxWork
 	arches := Policy{Rules: append(slices.Clone(p.Rules), q.Rules...)}.distinct()
 	for _, arch := range arches {
@@ -65,6 +68,21 @@ func (p Policy) combine(q Policy, choose func(a, b Action) Action, flags Flags) 
 		out.Flags &^= FlagWaitKillableRecv
 	}
 	return out
+}
+
+// combineSubArches gives those that both let in. Where the milder of two actions counts, one's rules would hold for a sub-architecture that the
+// other kills all calls of, which is a policy for each architecture and not one.
+func (p Policy) combineSubArches(q Policy, severe bool) (subs []Arch, err error) {
+	for _, arch := range tabled {
+		a, b := slices.Contains(p.SubArches, arch), slices.Contains(q.SubArches, arch)
+		switch {
+		case a && b:
+			subs = append(subs, arch)
+		case a != b && !severe:
+			return nil, &PolicyError{Rule: -1, Reason: "merged with one that does not let in " + arch.String() + ", or the other way round", Err: ErrConflict}
+		}
+	}
+	return subs, nil
 }
 
 // maxWork bounds how many pairs of rules are compared with each other when policies are combined: it takes well under

@@ -1,6 +1,9 @@
 package seccomp
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // maxInsns is the kernel's bound on a filter (linux/filter.h, BPF_MAXINSNS).
 const maxInsns = 4096
@@ -21,7 +24,7 @@ func (p Policy) compileWith(arch Arch, backend func(Arch, Policy) ([]insn, error
 	if err := p.Validate(); err != nil {
 		return Program{}, err
 	}
-	if arch.calls() == nil {
+	if !slices.Contains(supported, arch) {
 		return Program{}, fmt.Errorf("compile policy: %w on this architecture", ErrUnsupported)
 	}
 	code, err := backend(arch, p)

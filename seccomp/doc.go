@@ -10,7 +10,8 @@
 //
 // # What a compiled policy always does
 //
-//   - A call that comes by another architecture's entry (on amd64: int 0x80 and the i386 entries) kills the process.
+//   - A call that comes by another architecture's entry (on amd64: int 0x80 and the i386 entries) kills the process,
+//     unless the policy lets that architecture in ([Policy.SubArches]).
 //     Numbers mean something else there, and a filter that lets them through filters nothing.
 //   - On amd64 the x32 numbers (bit 30 set) answer ENOSYS, as a kernel built without x32 does.
 //   - Numbers that are no call in this package's tables get [Policy.Unknown], ENOSYS unless said otherwise, so that a

@@ -38,6 +38,8 @@ const EveryCall = "*"
 //     answer with the result: open the file and [Inject] it, connect the socket and Inject it, or [Return].
 //   - To refuse, [Refuse]: if the program has changed its memory meanwhile, that call is refused.
 //
+// Where the policy lets a sub-architecture in, its programs' calls come too, as [Call.Arch] says: what their pointers point to has its layout.
+//
 // A handler that panics answers EPERM, and so does one that takes longer than [Handler.Within] allows.
 func Notify(name string, answer func(Call) Answer) Handler {
 	return Handler{name: name, answer: answer}

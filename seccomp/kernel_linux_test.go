@@ -135,6 +135,30 @@ func TestKernelForeignEntry(t *testing.T) {
 	assert.True(t, status.Signaled() && status.Signal() == syscall.SIGSYS, "%v", err)
 }
 
+// TestKernelSubArch: where the policy lets i386 in its rules hold for it, by its own numbers.
+func TestKernelSubArch(t *testing.T) {
+	if tries["int80"] == nil {
+		t.Skip("the architecture has no second entry")
+	}
+	names := []string{"int80", "int80-mount", "int80-unknown"}
+	cmd := victimCommand("none")
+	cmd.Env = append(cmd.Env, victimTries+"="+strings.Join(names, ","))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		skip(t, "not exercised: the kernel has no i386 emulation: "+string(out))
+	}
+	assert.Equal(t, syscall.EFAULT, runTries(t, "none", "", names...)["int80-mount"], "the control")
+	for backend := range backends {
+		got := runTries(t, "386", backend, names...)
+		assert.Equal(t, map[string]syscall.Errno{"int80": 0, "int80-mount": syscall.EPERM, "int80-unknown": syscall.ENOSYS}, got, backend)
+		assert.Zero(t, runTries(t, "386, kill", backend, "int80")["int80"], backend)
+	}
+	cmd = victimCommand("386, kill")
+	cmd.Env = append(cmd.Env, victimTries+"=int80-mount")
+	var exit *exec.ExitError
+	require.ErrorAs(t, cmd.Run(), &exit)
+	assert.Equal(t, syscall.SIGSYS, exit.Sys().(syscall.WaitStatus).Signal())
+}
+
 // TestKernelOtherThreads: a filter loaded into a process with threads holds for a thread that stood before (catalogue 52)
 // by TSYNC alone, which is the control. A sandbox's commands have one thread then.
 func TestKernelOtherThreads(t *testing.T) {

@@ -22,7 +22,7 @@ type linker struct {
 }
 
 func newLinker(arch Arch, p Policy) *linker {
-	l := &linker{blocks: map[label][]insn{foreignLabel: foreignBlock(arch)}, labels: map[uint32]label{}}
+	l := &linker{blocks: map[label][]insn{foreignLabel: p.foreignBlock(arch)}, labels: map[uint32]label{}}
 	actions, blocks := p.decide(arch)
 	// The commonest action is the one the search falls through to, so that libseccomp has fewer numbers to search: of an
 	// allow-list like Default those that are denied, a quarter of the code to load.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Marshal writes the policy in the form [Parse] reads, indented, with a line feed at the end. Parse gives back a policy
@@ -44,6 +45,7 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 			out.Flags = append(out.Flags, flagPrefix+n.name)
 		}
 	}
+	out.Architectures = p.architectures()
 	simple, err := p.simplified()
 	if err != nil {
 		return nil, fmt.Errorf("marshal policy: %w", err)
@@ -62,9 +64,25 @@ func (p Policy) parsedUnknown() Action {
 	return Errno(enosys)
 }
 
+// architectures are those the policy lets in, if that is more than whoever reads it has by itself. They stand on one level, which OCI
+// runtimes read as well as engines.
+func (p Policy) architectures() (names []string) {
+	for _, arch := range supported {
+		names = append(names, scmpArches[arch])
+		for _, sub := range p.beside(arch) {
+			names = append(names, scmpArches[sub])
+		}
+	}
+	if len(names) == len(supported) {
+		return nil
+	}
+	return names
+}
+
 type jsonProfile struct {
 	DefaultAction   string      `json:"defaultAction"`
 	DefaultErrnoRet *uint64     `json:"defaultErrnoRet,omitempty"`
+	Architectures   []string    `json:"architectures,omitempty"`
 	Flags           []string    `json:"flags,omitempty"`
 	Syscalls        []jsonEntry `json:"syscalls"`
 }
@@ -169,10 +187,22 @@ func oneEach(args []Arg) ([]Arg, error) {
 // actions and can hold for the same arguments, the first of them may be lost there, and with it a refusal. The error,
 // an [ErrUnsupported], names the first such call. [Default] and its kin have one: everything by ioctl but two requests.
 //
+// Where 386 is a sub-architecture, rules for socket, bind, shmget and their kin are an error too: libseccomp has them hold for the
+// socketcall and ipc that do the same there.
+//
 // Unknown numbers get the default action from some runtimes and ENOSYS from others.
 func (p Policy) Portable() error {
 	if _, err := p.MarshalJSON(); err != nil {
 		return err
+	}
+	if slices.Contains(p.SubArches, I386) {
+		for _, r := range p.Rules {
+			for _, name := range r.Names {
+				if slices.Contains(multiplexed, name) {
+					return fmt.Errorf("%w: %s: on 386 other runtimes have its rules hold for socketcall and ipc", ErrUnsupported, name)
+				}
+			}
+		}
 	}
 	for _, arch := range p.distinct() {
 		for name, indices := range p.byCall(arch) {
@@ -187,6 +217,10 @@ func (p Policy) Portable() error {
 	}
 	return nil
 }
+
+// multiplexed are the calls that 32-bit x86 has within socketcall and ipc (linux/net.h, linux/ipc.h) beside those of their own.
+var multiplexed = strings.Fields("socket bind connect listen accept accept4 getsockname getpeername socketpair send recv sendto recvfrom shutdown " +
+	"setsockopt getsockopt sendmsg recvmsg recvmmsg sendmmsg semop semget semctl semtimedop msgsnd msgrcv msgget msgctl shmat shmdt shmget shmctl")
 
 // depends tells whether the order of two rules for a call may matter.
 func (p Policy) depends(a, b Rule) bool {

@@ -30,8 +30,11 @@ func TestMarshalRoundTrip(t *testing.T) {
 	for name, p := range map[string]Policy{
 		"default": Default(), "strict": Strict(), "build": Build(), "network": Network(),
 		"default, kill": Default().WithDenied(KillProcess), "default, trap": Default().WithDenied(Trap),
-		"merged":     Default().Merge(Strict()),
-		"restricted": Default().Restrict(Policy{Default: Allow, Unknown: Allow, Rules: []Rule{{Names: []string{"ptrace"}, Action: Log}}}),
+		"merged":             Default().Merge(Strict()),
+		"restricted":         Default().Restrict(Policy{Default: Allow, Unknown: Allow, Rules: []Rule{{Names: []string{"ptrace"}, Action: Log}}}),
+		"sub-architectures":  {Default: Allow, Unknown: Allow, SubArches: []Arch{I386, ARM}, Rules: []Rule{{Names: []string{"socketcall"}, Action: Log}}},
+		"sub-architecture":   {Default: Allow, Unknown: Allow, SubArches: []Arch{I386}, Rules: []Rule{{Names: []string{"read"}, Action: Log}}},
+		"sub-architecture 2": {Default: Allow, Unknown: Allow, SubArches: []Arch{ARM}, Rules: []Rule{{Names: []string{"set_tls"}, Action: Log}}},
 		"everything": {Default: Allow, Unknown: Allow, Flags: FlagTSync | FlagLog | FlagSpecAllow | FlagWaitKillableRecv, Rules: []Rule{
 			{Names: []string{"read", "socketcall"}, Action: Errno(0), Arches: []Arch{ARM64}},
 			{Names: []string{"write"}, Action: Ask, Args: []Arg{
@@ -106,7 +109,9 @@ func TestPortable(t *testing.T) {
 	for name, p := range map[string]Policy{
 		"ioctl: what rules": Default(),
 		"read: what rules 0 and 1 say depends on their order": policy(Rule{Names: []string{"read"}, Action: Trap, Args: []Arg{{Op: Greater, Value: 7}}}, allowing()),
-		"default action": {},
+		"default action":      {},
+		"bind: on 386 ":       {Default: Errno(eperm), SubArches: []Arch{I386}, Rules: []Rule{{Names: []string{"bind"}, Action: Allow}}},
+		"rule 0, \"shmat\": ": {Default: Allow, SubArches: []Arch{I386}, Rules: []Rule{{Names: []string{"shmat"}}}},
 	} {
 		err := p.Portable()
 		require.ErrorContains(t, err, name)

@@ -12,19 +12,26 @@ import (
 type oracle struct {
 	policy Policy
 	native Arch
-	rules  map[uint32][]Rule // by number, in the policy's order
-	known  map[uint32]bool
+	rules  map[Arch]map[uint32][]Rule // by number, in the policy's order
 }
 
+// compat are the architectures of 32-bit programs, by that of the kernel.
+var compat = map[Arch]Arch{AMD64: 0x40000003, ARM64: 0x40000028}
+
 func newOracle(p Policy, native Arch) oracle {
-	o := oracle{p, native, map[uint32][]Rule{}, knownNumbers()[native]}
+	o := oracle{p, native, map[Arch]map[uint32][]Rule{native: {}}}
+	if slices.Contains(p.SubArches, compat[native]) {
+		o.rules[compat[native]] = map[uint32][]Rule{}
+	}
 	for _, r := range p.Rules {
 		if r.Arches != nil && !slices.Contains(r.Arches, native) {
 			continue
 		}
 		for _, name := range r.Names {
-			if number, ok := native.Number(name); ok {
-				o.rules[number] = append(o.rules[number], r)
+			for arch, rules := range o.rules {
+				if number, ok := arch.Number(name); ok {
+					rules[number] = append(rules[number], r)
+				}
 			}
 		}
 	}
@@ -32,7 +39,7 @@ func newOracle(p Policy, native Arch) oracle {
 }
 
 var knownNumbers = sync.OnceValue(func() map[Arch]map[uint32]bool {
-	known := map[Arch]map[uint32]bool{AMD64: {}, ARM64: {}}
+	known := map[Arch]map[uint32]bool{AMD64: {}, ARM64: {}, I386: {}, ARM: {}}
 	for arch, numbers := range known {
 		for _, name := range arch.Names() {
 			number, _ := arch.Number(name)
@@ -44,17 +51,19 @@ var knownNumbers = sync.OnceValue(func() map[Arch]map[uint32]bool {
 
 func (o oracle) decide(d callData) Action {
 	enosys := Errno(syscall.ENOSYS)
+	rules, in := o.rules[Arch(d.arch)]
+	known := knownNumbers()[Arch(d.arch)][d.number]
 	switch {
-	case d.arch != uint32(o.native):
+	case !in:
 		return KillProcess
-	case o.native == AMD64 && d.number >= 0x40000000:
+	case d.arch == 0xc000003e && d.number >= 0x40000000:
 		return enosys
-	case !o.known[d.number] && o.policy.Unknown == 0:
+	case !known && o.policy.Unknown == 0:
 		return enosys
-	case !o.known[d.number]:
+	case !known:
 		return o.policy.Unknown
 	}
-	for _, r := range o.rules[d.number] {
+	for _, r := range rules[d.number] {
 		if !slices.ContainsFunc(r.Args, func(a Arg) bool { return !condition(a, d.args) }) {
 			return r.Action
 		}

@@ -21,9 +21,9 @@ const maxProfile = 1 << 20
 // hangs more often than it ends. SCMP_ACT_NOTIFY becomes [Ask]. Unknown numbers answer ENOSYS unless the profile's default
 // lets calls through.
 //
-// If the profile lists architectures, the host's must be among them. Sub-architectures, such as i386 beside amd64, stay
-// refused: a program is for one architecture, and kills what comes from another. Conditions on the architecture become
-// [Rule.Arches].
+// If the profile lists architectures, the host's must be among them. Sub-architectures become [Policy.SubArches], as in
+// engines' profiles 386 beside amd64: set that to nil to have no 32-bit programs. Of x32 nothing comes, whose calls
+// answer ENOSYS, as of architectures this package has no table of. Conditions on the architecture become [Rule.Arches].
 //
 // The policy is valid. Errors are of type *[ParseError] and say where; besides those of [Policy.Validate] there are
 // [ErrUnsupported] for actions, flags and listeners a Policy cannot hold, and reading errors as they come. A field that is
@@ -71,7 +71,7 @@ func (p *Policy) UnmarshalJSON(text []byte) error {
 func (t Target) complete() (Target, error) {
 	if t.Arch == 0 {
 		t.Arch = NativeArch()
-	} else if t.Arch.calls() == nil {
+	} else if !slices.Contains(supported, t.Arch) {
 		return t, fmt.Errorf("%w: target: %s", ErrUnsupported, t.Arch)
 	}
 	if t.Kernel == "" {
@@ -115,7 +115,7 @@ type parser struct {
 // head is the part of the form that is no list of rules.
 type head struct {
 	action                         actionFields
-	architectures, flags           []value[string]
+	architectures, sub, flags      []value[string]
 	listenerPath, listenerMetadata value[string]
 }
 
@@ -168,6 +168,7 @@ func (p *parser) archMap() error {
 			return err
 		}
 	}
+	p.head.sub = append(p.head.sub, sub...)
 	return nil
 }
 
@@ -212,7 +213,26 @@ func (p *parser) frame() (policy Policy, err error) {
 	if policy.Flags, err = readFlags(h.flags); err != nil {
 		return Policy{}, err
 	}
-	return policy, p.checkArchitectures()
+	if err := p.checkArchitectures(); err != nil {
+		return Policy{}, err
+	}
+	policy.SubArches = p.subArches()
+	return policy, nil
+}
+
+// subArches are those listed, on either level, together with the architecture they stand beside.
+func (p *parser) subArches() (subs []Arch) {
+	listed := func(list []value[string], name string) bool {
+		return slices.ContainsFunc(list, func(v value[string]) bool { return v.v == name })
+	}
+	for _, arch := range tabled {
+		name, main := scmpArches[arch], arch.main()
+		beside := listed(p.head.architectures, scmpArches[main]) || main == p.target.Arch && listed(p.head.architectures, scmpNative)
+		if main != arch && beside && (listed(p.head.sub, name) || listed(p.head.architectures, name)) {
+			subs = append(subs, arch)
+		}
+	}
+	return subs
 }
 
 func readFlags(names []value[string]) (flags Flags, err error) {
@@ -234,7 +254,7 @@ func (p *parser) checkArchitectures() error {
 		}
 		names = append(names, a.v)
 	}
-	if len(names) == 0 || slices.Contains(names, scmpArches[p.target.Arch]) {
+	if len(names) == 0 || slices.Contains(names, scmpArches[p.target.Arch]) || slices.Contains(names, scmpNative) {
 		return nil
 	}
 	return &at{p.head.architectures[0].place, fmt.Errorf("%w: for architectures %q, not for %s", ErrInvalid, names, p.target.Arch)}
@@ -289,7 +309,10 @@ func (p *parser) policyError(err error) error {
 	return &at{source.place, err}
 }
 
-var scmpArches = map[Arch]string{AMD64: "SCMP_ARCH_X86_64", ARM64: "SCMP_ARCH_AARCH64"}
+var scmpArches = map[Arch]string{AMD64: "SCMP_ARCH_X86_64", ARM64: "SCMP_ARCH_AARCH64", I386: "SCMP_ARCH_X86", ARM: "SCMP_ARCH_ARM"}
+
+// scmpNative is the architecture of whoever reads the profile.
+const scmpNative = "SCMP_ARCH_NATIVE"
 
 // archNames are the architectures of the form, without SCMP_ARCH_ (OCI runtime specification, config-linux.md).
 var archNames = []string{

@@ -43,12 +43,34 @@ var whole = fmt.Sprintf(`{
 	]
 }`, scmpArches[NativeArch()])
 
+func TestParseSubArches(t *testing.T) {
+	for head, want := range map[string][]Arch{
+		`"archMap": null`: nil,
+		`"archMap": [{"architecture": "SCMP_ARCH_X86_64"}]`:                                                             nil,
+		`"archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X32"]}]`:                      nil,
+		`"archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}]`:                      {I386},
+		`"architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]`:                                       {I386},
+		`"architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_ARM"]`:                                                        nil,
+		`"architectures": ["SCMP_ARCH_NATIVE"]`:                                                                         nil,
+		`"architectures": ["SCMP_ARCH_NATIVE", "SCMP_ARCH_X86", "SCMP_ARCH_ARM"]`:                                       {I386},
+		`"architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_PPC"]`: {I386, ARM},
+	} {
+		p, err := ParseFor(strings.NewReader(`{"defaultAction": "SCMP_ACT_ALLOW", `+head+`, "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG"}]}`), Target{Arch: AMD64, Kernel: "6.1"})
+		require.NoError(t, err, head)
+		assert.Equal(t, want, p.SubArches, head)
+	}
+}
+
 func TestParse(t *testing.T) {
 	if runtime.GOOS != "linux" || NativeArch() == 0 {
 		t.Skip("constraints on kernel and architecture are those of Linux on amd64 and arm64")
 	}
 	p, err := Parse(strings.NewReader(whole))
 	require.NoError(t, err)
+	if NativeArch() == AMD64 {
+		assert.Equal(t, []Arch{I386}, p.SubArches)
+	}
+	p.SubArches = nil
 	assert.Equal(t, strings.Join([]string{
 		"default: errno 38", "unknown: errno 38", "flags: LOG WAIT_KILLABLE_RECV",
 		"allow read write chown32",

@@ -15,6 +15,11 @@ type Policy struct {
 	// Rules hold what differs from Default. Those that name the same call are tried in their order; the first whose
 	// conditions all hold decides.
 	Rules []Rule
+	// SubArches are whose calls the rules are for too, by name, where the program is for the architecture they stand beside: I386 beside
+	// AMD64, ARM beside ARM64. The program kills what comes from others, and with none, which is what every [Preset] has, from all but its own.
+	// A sub-architecture has calls of its own that do what rules for other names forbid: on I386, socketcall and ipc are all of the
+	// network's and System V IPC's calls, with arguments in memory that no filter sees. Its arguments have 32 bits.
+	SubArches []Arch
 	// Flags are for whoever loads the program; see [Program.Flags].
 	Flags Flags
 
@@ -27,11 +32,22 @@ type Rule struct {
 	Action Action
 	Args   []Arg // all must hold; none: the rule holds for any arguments
 	// Arches are the architectures the rule is for; none: all. On others it is as if the rule did not stand there.
+	// A rule that is for an architecture is for those of the SubArches that stand beside it.
 	Arches []Arch
 }
 
 // on tells whether the rule is for an architecture.
-func (r Rule) on(arch Arch) bool { return len(r.Arches) == 0 || slices.Contains(r.Arches, arch) }
+func (r Rule) on(arch Arch) bool { return len(r.Arches) == 0 || slices.Contains(r.Arches, arch.main()) }
+
+// beside are the sub-architectures let in beside an architecture, each once, in the order of [tabled].
+func (p Policy) beside(arch Arch) (subs []Arch) {
+	for _, a := range tabled {
+		if a != arch && a.main() == arch && slices.Contains(p.SubArches, a) {
+			subs = append(subs, a)
+		}
+	}
+	return subs
+}
 
 // Clone copies the policy, so that changing the copy's rules leaves the original alone.
 func (p Policy) Clone() Policy {
@@ -39,7 +55,7 @@ func (p Policy) Clone() Policy {
 	for i, r := range p.Rules {
 		rules[i] = Rule{Names: slices.Clone(r.Names), Action: r.Action, Args: slices.Clone(r.Args), Arches: slices.Clone(r.Arches)}
 	}
-	p.Rules = rules
+	p.Rules, p.SubArches = rules, slices.Clone(p.SubArches)
 	return p
 }
 
@@ -106,6 +122,13 @@ func (p Policy) String() string {
 	b.WriteString("default: " + p.Default.String() + "\nunknown: " + p.unknown().String() + "\n")
 	if p.Flags != 0 {
 		b.WriteString("flags: " + p.Flags.String() + "\n")
+	}
+	if len(p.SubArches) > 0 {
+		b.WriteString("sub-architectures:")
+		for _, arch := range p.SubArches {
+			b.WriteString(" " + arch.String())
+		}
+		b.WriteString("\n")
 	}
 	for _, r := range p.Rules {
 		b.WriteString(r.String() + "\n")

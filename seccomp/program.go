@@ -14,7 +14,8 @@ type Program struct {
 	code  string // struct sock_filter after struct sock_filter, as the kernel reads them
 }
 
-// Arch is the architecture the program is for. The program itself kills what comes from any other.
+// Arch is the architecture the program is for. The program itself kills what comes from any other, but for
+// the policy's SubArches.
 func (p Program) Arch() Arch { return p.arch }
 
 // Flags are what the policy asks seccomp(2) for beside the program: the flags argument of SECCOMP_SET_MODE_FILTER.

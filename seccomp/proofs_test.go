@@ -36,7 +36,7 @@ func numbers() []uint32 {
 	return append(all, farNumbers...)
 }
 
-var farNumbers = []uint32{9999, 0x3fffffff, 0x40000000, 0x7fffffff, 0x80000000, 0xbfffffff, 0xc0000000, 0xfffffffe, 0xffffffff}
+var farNumbers = []uint32{9999, 0xeffff, 0xf0000, 0xf0001, 0xf0005, 0xf0006, 0xf0007, 0x3fffffff, 0x40000000, 0x7fffffff, 0x80000000, 0xbfffffff, 0xc0000000, 0xfffffffe, 0xffffffff}
 
 // numbersOf are the calls of an architecture.
 func numbersOf(arch Arch) []uint32 { return slices.Sorted(maps.Keys(knownNumbers()[arch])) }
@@ -49,14 +49,23 @@ func requireEqual(t *testing.T, p Policy, program Program, brief bool, random *r
 	machine, native := newInterpreter(program.Bytes()), program.Arch()
 	o := newOracle(p, native)
 	all := numbers()
+	sub := compat[native]
+	in := slices.Contains(p.SubArches, sub)
 	if brief {
 		all = append(slices.Concat(numbersOf(native), gaps), farNumbers...)
+		if in {
+			all = append(all, numbersOf(sub)...)
+		}
 	}
 	for i, number := range all {
 		name, _ := native.Name(number &^ 0x40000000)
-		for _, args := range argSets(p, name, random) {
+		sets := argSets(p, name, random)
+		if name, known := sub.Name(number); in && known {
+			sets = append(sets, argSets(p, name, random)...)
+		}
+		for _, args := range sets {
 			for j, arch := range allArches {
-				if brief && arch != uint32(native) && (i+j)%40 != 0 {
+				if brief && arch != uint32(native) && !(in && arch == uint32(sub)) && (i+j)%40 != 0 {
 					continue
 				}
 				d := callData{number: number, arch: arch, args: args}
@@ -127,6 +136,9 @@ func randomPolicy(random *rand.Rand) Policy {
 			r.Arches = []Arch{supported[random.IntN(len(supported))]}
 		}
 		p.Rules = append(p.Rules, r)
+	}
+	if random.IntN(4) == 0 {
+		p.SubArches = [][]Arch{{I386}, {ARM}, {I386, ARM}}[random.IntN(3)]
 	}
 	return p
 }

@@ -18,8 +18,29 @@ const (
 	ARM64 Arch = 0xc00000b7
 )
 
-// supported are the architectures there are tables for.
+// The sub-architectures a policy can let in beside one, see [Policy.SubArches]: the 32-bit programs that kernels of AMD64
+// and ARM64 run.
+const (
+	I386 Arch = 0x40000003
+	ARM  Arch = 0x40000028
+)
+
+// supported are the architectures policies compile for.
 var supported = []Arch{AMD64, ARM64}
+
+// tabled are those whose calls are known.
+var tabled = []Arch{AMD64, ARM64, I386, ARM}
+
+// mains have, for each sub-architecture, the one beside which it stands.
+var mains = map[Arch]Arch{I386: AMD64, ARM: ARM64}
+
+// main is the architecture a program would be for.
+func (a Arch) main() Arch {
+	if m, ok := mains[a]; ok {
+		return m
+	}
+	return a
+}
 
 // NativeArch is the architecture this program was built for, or zero where the package has no table for it.
 func NativeArch() Arch {
@@ -39,6 +60,10 @@ func (a Arch) String() string {
 		return "amd64"
 	case ARM64:
 		return "arm64"
+	case I386:
+		return "386"
+	case ARM:
+		return "arm"
 	}
 	return "unknown architecture " + hex(uint64(a))
 }
@@ -58,7 +83,7 @@ func (a Arch) Name(number uint32) (name string, ok bool) {
 
 var callNames = sync.OnceValue(func() map[Arch]map[uint32]string {
 	names := map[Arch]map[uint32]string{}
-	for _, arch := range supported {
+	for _, arch := range tabled {
 		names[arch] = map[uint32]string{}
 		for name, number := range arch.calls() {
 			names[arch][number] = name
@@ -79,6 +104,10 @@ func (a Arch) calls() map[string]uint32 {
 		return amd64Calls
 	case ARM64:
 		return arm64Calls
+	case I386:
+		return i386Calls
+	case ARM:
+		return armCalls
 	}
 	return nil
 }
@@ -99,11 +128,10 @@ func (a Arch) spans() [][2]uint32 {
 // isCall tells whether Linux has a call of that name on any architecture: profiles written for many name calls that
 // ours lacks, and only a name nobody has is a mistake.
 func isCall(name string) bool {
-	if _, ok := amd64Calls[name]; ok {
-		return true
-	}
-	if _, ok := arm64Calls[name]; ok {
-		return true
+	for _, arch := range tabled {
+		if _, ok := arch.calls()[name]; ok {
+			return true
+		}
 	}
 	_, ok := foreignCalls[name]
 	return ok

@@ -11,7 +11,7 @@ import (
 
 // TestTablesAgreeWithLibseccomp compares with a table that has another source, as far as the installed version's goes.
 func TestTablesAgreeWithLibseccomp(t *testing.T) {
-	for arch, theirs := range map[Arch]libseccomp.ScmpArch{AMD64: libseccomp.ArchAMD64, ARM64: libseccomp.ArchARM64} {
+	for arch, theirs := range map[Arch]libseccomp.ScmpArch{AMD64: libseccomp.ArchAMD64, ARM64: libseccomp.ArchARM64, I386: libseccomp.ArchX86, ARM: libseccomp.ArchARM} {
 		compared := 0
 		for _, name := range arch.Names() {
 			number, _ := arch.Number(name)

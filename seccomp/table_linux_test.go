@@ -15,7 +15,7 @@ func TestTables(t *testing.T) {
 	} {
 		assert.Equal(t, want, mustNumber(t, name), name)
 	}
-	for _, arch := range []Arch{AMD64, ARM64} {
+	for _, arch := range tabled {
 		names := arch.Names()
 		assert.Greater(t, len(names), 300)
 		inSpans := 0
@@ -37,6 +37,15 @@ func TestTables(t *testing.T) {
 		assert.False(t, ok)
 	}
 	assert.Equal(t, runtime.GOARCH, NativeArch().String())
+	for _, c := range []struct {
+		arch   Arch
+		name   string
+		number uint32
+	}{{I386, "getpid", 20}, {I386, "socketcall", 102}, {I386, "mkdir", 39}, {ARM, "getpid", 20}, {ARM, "set_tls", 0xf0005}} {
+		n, ok := c.arch.Number(c.name)
+		assert.True(t, ok)
+		assert.Equal(t, c.number, n, "%s on %s", c.name, c.arch)
+	}
 	assert.Contains(t, Arch(1).String(), "0x1")
 	assert.Empty(t, Arch(1).Names())
 }

@@ -37,6 +37,11 @@ func (p Policy) Validate() error {
 	if why := p.Flags.check(p); why != "" {
 		return &PolicyError{Rule: -1, Reason: why, Err: ErrInvalid}
 	}
+	for _, arch := range p.SubArches {
+		if arch.main() == arch {
+			return &PolicyError{Rule: -1, Reason: arch.String() + " is no sub-architecture", Err: ErrInvalid}
+		}
+	}
 	for i, r := range p.Rules {
 		if err := r.validate(i); err != nil {
 			return err
@@ -59,8 +64,8 @@ func (r Rule) validate(i int) error {
 		return &PolicyError{Rule: i, Call: call, Reason: r.Action.String(), Err: ErrInvalid}
 	}
 	for _, arch := range r.Arches {
-		if arch.calls() == nil {
-			return &PolicyError{Rule: i, Call: call, Reason: arch.String(), Err: ErrInvalid}
+		if !slices.Contains(supported, arch) {
+			return &PolicyError{Rule: i, Call: call, Reason: "for " + arch.String(), Err: ErrInvalid}
 		}
 	}
 	if len(r.Args) > maxArgs {

@@ -53,8 +53,15 @@ func victimPolicies() map[string]Policy {
 		"network":    Network(),
 		"kill":       Default().WithDenied(KillProcess),
 		"trap":       Default().WithDenied(Trap),
+		"386":        subArches(Default()),
+		"386, kill":  subArches(Default().WithDenied(KillProcess)),
 		"marked":     marked, // tells the filter's answer to unknown numbers from the kernel's own
 	}
+}
+
+func subArches(p Policy) Policy {
+	p.SubArches = []Arch{I386, ARM}
+	return p
 }
 
 func TestMain(m *testing.M) {

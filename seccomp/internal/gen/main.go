@@ -23,7 +23,12 @@ var line = regexp.MustCompile(`(?m)^\s+SYS_(\w+)\s+= (\d+)$`)
 
 // armPrivate are calls of 32-bit ARM that stand outside unistd's numbering (asm/unistd.h, __ARM_NR_*), and names that
 // libseccomp gives to calls which share a number with another.
-var armPrivate = []string{"breakpoint", "cacheflush", "usr26", "usr32", "set_tls", "get_tls", "sync_file_range2"}
+var armPrivate = map[string]int{
+	"breakpoint": 0xf0001, "cacheflush": 0xf0002, "usr26": 0xf0003, "usr32": 0xf0004, "set_tls": 0xf0005, "get_tls": 0xf0006,
+	"sync_file_range2": shared,
+}
+
+const shared = -1
 
 // constants are in the files beside the calls: of 32-bit ARM, and where a block of numbers begins.
 var constants = []string{"syscall_mask", "oabi_syscall_base", "arch_specific_syscall"}
@@ -33,10 +38,16 @@ func main() {
 	into := flag.String("dir", ".", "the folder to write to")
 	flag.Parse()
 	dir, version := module()
-	native := map[string]string{"amd64": "syscalls_x86_64.go", "arm64": "syscalls_aarch64.go"}
+	tables := map[string]string{
+		"amd64": "syscalls_x86_64.go", "arm64": "syscalls_aarch64.go", "386": "syscalls_x86.go", "arm": "syscalls_arm_eabi.go",
+	}
 	known := map[string]bool{}
-	for goarch, file := range native {
+	for goarch, file := range tables {
 		table := read(filepath.Join(dir, "unix", "zsysnum_linux_"+goarch+".go"))
+		if goarch == "arm" {
+			maps.Copy(table, armPrivate)
+			maps.DeleteFunc(table, func(_ string, number int) bool { return number == shared })
+		}
 		for name := range table {
 			known[name] = true
 		}
@@ -47,7 +58,7 @@ func main() {
 		log.Fatalf("list %s/unix: %v, %d files", dir, err, len(files))
 	}
 	foreign := map[string]bool{}
-	for _, name := range armPrivate {
+	for name := range armPrivate {
 		foreign[name] = true
 	}
 	for _, file := range files {
@@ -97,7 +108,7 @@ func writeTable(file, goarch, version string, table map[string]int) {
 	names := slices.SortedFunc(maps.Keys(table), func(a, b string) int { return table[a] - table[b] })
 	var b bytes.Buffer
 	header(&b, version)
-	fmt.Fprintf(&b, "var %sCalls = map[string]uint32{\n", goarch)
+	fmt.Fprintf(&b, "var %sCalls = map[string]uint32{\n", map[string]string{"386": "i386"}[goarch]+strings.TrimPrefix(goarch, "386"))
 	for _, name := range names {
 		fmt.Fprintf(&b, "%q: %d,\n", name, table[name])
 	}
@@ -108,7 +119,7 @@ func writeTable(file, goarch, version string, table map[string]int) {
 func writeForeign(file, version string, names map[string]bool) {
 	var b bytes.Buffer
 	header(&b, version)
-	b.WriteString("// foreignCalls are calls that Linux has, but on neither amd64 nor arm64.\n")
+	b.WriteString("// foreignCalls are calls that Linux has, but on no architecture there is a table for.\n")
 	b.WriteString("var foreignCalls = map[string]struct{}{\n")
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		fmt.Fprintf(&b, "%q: {},\n", name)
