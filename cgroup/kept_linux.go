@@ -7,7 +7,7 @@ var accountFiles = [...]map[Controllers][]string{
 	1: {
 		CPUAcctController: {"cpuacct.usage", "cpuacct.stat"},
 		MemoryController:  {"memory.oom_control", "memory.failcnt", "memory.memsw.failcnt", "memory.max_usage_in_bytes"},
-		PidsController:    {"pids.peak", "pids.events"},
+		PidsController:    {"pids.current", "pids.peak", "pids.events"},
 	},
 	2: {
 		CPUAcctController: {"cpu.stat"},
@@ -34,9 +34,10 @@ func (l *Leaf) KeepOpen() {
 		}
 	}
 	if p := open.main(); p != nil {
-		if p.Version == 2 {
+		switch {
+		case p.Version == 2:
 			p.keep("cgroup.events")
-		} else {
+		case !p.Controllers.Has(PidsController): // else pids.current tells
 			p.keep("cgroup.procs")
 		}
 	}

@@ -55,3 +55,26 @@ func TestKeepOpen(t *testing.T) {
 	_, err = leaf.Totals()
 	assert.ErrorIs(t, err, ErrClosed)
 }
+
+// A leaf that was made ahead is not told of what happened to others before its command began.
+func TestBegin(t *testing.T) {
+	m := testManager(t, Limits{CPUs: 0.2})
+	ahead, control := testLeaf(t, m, "ahead", Limits{}), testLeaf(t, m, "control", Limits{})
+	other := testLeaf(t, m, "other", Limits{})
+	start(t, other, "/bin/sh", "-c", "while :; do :; done")
+	eventually(t, "throttled", func() bool {
+		s, err := other.Stats()
+		require.NoError(t, err)
+		return s.CPU.Throttled > 0
+	})
+	require.NoError(t, other.Kill(time.Time{}))
+	require.NoError(t, ahead.Begin())
+	s, err := ahead.Totals()
+	require.NoError(t, err)
+	assert.Zero(t, s.CPU.Throttled)
+	s, err = control.Totals()
+	require.NoError(t, err)
+	assert.Positive(t, s.CPU.Throttled, "control")
+	require.NoError(t, ahead.Delete())
+	assert.ErrorIs(t, ahead.Begin(), ErrClosed)
+}

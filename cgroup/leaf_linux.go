@@ -29,9 +29,9 @@ type Leaf struct {
 	tasks   []int  // v1
 	cpu     int    // open account files, -1: not yet
 	oom     int
-	base    aboveCounts
-	last    tally // under m.lm
-	removed int   // directories which a Delete that failed later had removed already
+	base    aboveCounts // under m.lm
+	last    tally       // under m.lm
+	removed int         // directories which a Delete that failed later had removed already
 
 	audience audience
 }
@@ -78,6 +78,20 @@ func (m *Manager) newLeaf(name string, l Limits) (*Leaf, error) {
 	m.leaves[name] = leaf
 	m.lm.Unlock()
 	return leaf, nil
+}
+
+// Begin is for a leaf that has been made ahead of its command: what the sandbox's
+// group counts on behalf of its leaves, see Stats, is counted from now on.
+func (l *Leaf) Begin() error {
+	if err := l.lock(); err != nil {
+		return err
+	}
+	defer l.unlock()
+	base := l.m.above.read()
+	l.m.lm.Lock()
+	l.base = base
+	l.m.lm.Unlock()
+	return nil
 }
 
 // planLeaf resolves l and plans a leaf that has what the sandbox's limits ask of one.
@@ -231,6 +245,7 @@ func (l *Leaf) stats(now bool) (Stats, error) {
 	}
 	l.m.lm.Lock()
 	l.last = tally{s.Memory.OOMKills, s.Pids.LimitHits, s.IO}
+	base := l.base
 	l.m.lm.Unlock()
 	l.audience.tell()
 	// The kernel counts a charge into the leaf's peak on its way up to the
@@ -243,8 +258,8 @@ func (l *Leaf) stats(now bool) (Stats, error) {
 		s.Memory.Peak = min(s.Memory.Peak, most.Memory)
 	}
 	above := l.m.above.read()
-	s.Pids.LimitHits += above.pids - l.base.pids
-	s.CPU.Throttled += above.throttled - l.base.throttled
+	s.Pids.LimitHits += above.pids - base.pids
+	s.CPU.Throttled += above.throttled - base.throttled
 	return s, nil
 }
 

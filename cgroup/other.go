@@ -109,6 +109,7 @@ func (l *Leaf) Limits() Limits                   { return Limits{} }
 func (l *Leaf) FD() int                          { return -1 }
 func (l *Leaf) TasksFDs() []int                  { return nil }
 func (l *Leaf) Stats() (Stats, error)            { return Stats{}, notHere("Stats") }
+func (l *Leaf) Begin() error                     { return notHere("Begin") }
 func (l *Leaf) KeepOpen()                        {}
 func (l *Leaf) CloseKept()                       {}
 func (l *Leaf) Totals() (Stats, error)           { return Stats{}, notHere("Totals") }

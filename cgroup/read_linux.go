@@ -184,6 +184,16 @@ func (ps places) populated() (bool, error) {
 		err := p.read("cgroup.events", func(b []byte) { v, _ = parseKey(b, "populated") })
 		return v != 0, err
 	}
+	if p.Controllers.Has(PidsController) {
+		// It counts everybody in the group and below, zombies included: with none the lists, which the kernel sorts, are not needed.
+		n := int64(-1)
+		if err := p.number("pids.current", &n); err != nil {
+			return false, err
+		}
+		if n == 0 {
+			return false, nil
+		}
+	}
 	var some bool
 	if err := p.read("cgroup.procs", func(b []byte) { some = len(b) > 0 }); err != nil {
 		return false, err

@@ -34,6 +34,7 @@ type box struct {
 	upper    *rootfs.HeldUpper
 	ownPIDs  bool
 	limits   limits
+	spare    spare // with the limits locked, if with any lock
 	userNS   bool
 	initLeaf *cgroup.Leaf // PID 1's, if it is in the sandbox's group
 
@@ -338,6 +339,8 @@ func (z *zygote) end(b *box) error {
 		}
 		b.starting.Wait()
 		b.kill() // what a launch under way has added meanwhile
+		z.spares.remove(b)
+		b.spare.drop(true)
 		b.endErr = b.dismantle()
 		z.mu.Lock()
 		delete(z.boxes, b.id)

@@ -24,6 +24,7 @@ type command struct {
 	req     wire.StartRequest
 	leaf    *cgroup.Leaf                // of whoever starts and follows the command
 	shown   atomic.Pointer[cgroup.Leaf] // the same, for others, once there is one
+	limits  cgroup.Limits               // of leaf, as it was made
 	proc    atomic.Pointer[process]
 	started time.Time
 	stop    chan struct{} // closed when somebody asks for its end
@@ -75,6 +76,10 @@ func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) 
 		return c, nil, err
 	}
 	c.box.named(c.leaf, proc.PID)
+	if c.leaf != nil && c.box.leafSeq.Load() >= spareFrom {
+		z.handlers.Add(1)
+		go func() { defer z.handlers.Done(); z.makeSpare(c.box, c.limits) }()
+	}
 	c.proc.Store(newProcess(proc.PID, proc.PIDFD))
 	if c.killed.Load() {
 		c.kill() // it came between the launch and now
@@ -85,10 +90,15 @@ func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) 
 func (c *command) newLeaf() (err error) {
 	c.box.limits.RLock()
 	defer c.box.limits.RUnlock()
-	if c.leaf, err = c.box.group.NewLeaf(leafName(c.box.leafSeq.Add(1)), c.leafLimits()); err == nil {
-		c.shown.Store(c.leaf)
+	limits := c.leafLimits()
+	if c.leaf = c.box.spare.take(&limits); c.leaf == nil {
+		if c.leaf, err = c.box.group.NewLeaf(leafName(c.box.leafSeq.Add(1)), limits); err != nil {
+			return err
+		}
 	}
-	return err
+	c.limits = limits
+	c.shown.Store(c.leaf)
+	return nil
 }
 
 // run launches the program. A launch whose time is up, or which is killed, ends with an error.

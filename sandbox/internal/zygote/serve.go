@@ -23,6 +23,7 @@ type zygote struct {
 	conn   *wire.Conn
 	image  int // memfd of PID 1's program
 	groups groups
+	spares spares
 
 	handlers  sync.WaitGroup // requests under way, and what they have left to be done
 	listening atomic.Int32   // threads that wait for one
