@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
@@ -69,20 +71,30 @@ func held(t testing.TB) []string {
 	var all []string
 	for who, files := range map[string]map[string]int{"host": leaktest.Files("self"), "zygote": leaktest.Files(pid)} {
 		for target, n := range files {
-			all = append(all, fmt.Sprintf("%s has %d of %s", who, n, target))
+			all = append(all, anyJob(fmt.Sprintf("%s has %d of %s", who, n, target)))
 		}
 	}
 	lists, _ := filepath.Glob("/proc/" + pid + "/task/*/children")
 	for _, l := range lists {
 		b, _ := os.ReadFile(l)
 		for _, child := range strings.Fields(string(b)) {
+			if comm, _ := os.ReadFile("/proc/" + child + "/comm"); strings.TrimSpace(string(comm)) == launch.JoinerName {
+				child = "that is a joiner"
+			}
 			all = append(all, "child "+child)
 		}
 	}
-	all = append(all, groupsOf(z.pid)...)
+	for _, g := range groupsOf(z.pid) {
+		all = append(all, anyJob(g))
+	}
 	slices.Sort(all)
 	return all
 }
+
+// anyJob leaves out which command a leaf is for: there is a spare one after the other.
+func anyJob(path string) string { return jobNumber.ReplaceAllString(path, "/job-N") }
+
+var jobNumber = regexp.MustCompile(`/job-\d+`)
 
 // settled is held once nothing of what went before is still on its way out.
 func settled(t testing.TB) []string {
@@ -268,7 +280,11 @@ func TestFaultCommand(t *testing.T) {
 			}
 			sb := newBox(t, opts...)
 			do := func() error { _, err := sb.Run(inTime(t), "/bin/true"); return err }
+			for range 3 { // to the end that what is kept ready for the next command is there
+				require.NoError(t, do())
+			}
 			p := planOf(t, wire.Start, func() { require.NoError(t, do()) })
+			eventually(t, "a leaf stands ready", func() bool { return !sb.engine.grouped || len(leavesOf(t, sb)) == 1 })
 			for i := range p.Child[p.Exec:] {
 				p.Child[p.Exec+i].Object = "/bin/true"
 			}

@@ -115,6 +115,10 @@ func compileBase(s *spec, ids idPlan, lastCap, tasks int, w *walls, shape comman
 	if join != 0 {
 		a.Call(unix.SYS_SETNS, "setns", "sandbox", plan.R(pidfd), names(join, cloneNames))
 	}
+	// What comes before the fork may be done once for many commands: a setns into a user namespace fills the set again, an unshare or exec does not.
+	a.Stage("privileges")
+	a.bound(s, lastCap)
+	a.noNewPrivs()
 	a.fork()
 
 	a.Stage("cgroup")
@@ -142,7 +146,7 @@ func compileBase(s *spec, ids idPlan, lastCap, tasks int, w *walls, shape comman
 	}
 	a.session(shape.tty)
 	a.bindCPUs(w.cpus)
-	a.privileges(s, ids, lastCap)
+	a.privileges(s, ids)
 	if !own.Has(namespace.PID) {
 		a.deathSignal(unix.SIGKILL) // no PID namespace ends it with the sandbox
 	}
@@ -178,24 +182,33 @@ func (a assembler) session(tty bool) {
 	a.Call(unix.SYS_UMASK, "umask", "process", octal(0o022))
 }
 
-// privileges takes away everything that was not asked for: resources, capabilities in all five sets, groups, ids.
-func (a assembler) privileges(s *spec, ids idPlan, lastCap int) {
+// granted are the capabilities that were asked for, as a mask.
+func (s *spec) granted() (mask uint64) {
+	for _, c := range s.caps {
+		mask |= 1 << c
+	}
+	return mask
+}
+
+// bound drops all but the granted capabilities from the bounding set.
+func (a assembler) bound(s *spec, lastCap int) {
+	granted := s.granted()
+	for c := range lastCap + 1 {
+		if granted&(1<<c) == 0 {
+			a.prctl(unix.PR_CAPBSET_DROP, "PR_CAPBSET_DROP", plan.Int(c))
+		}
+	}
+}
+
+// privileges takes away everything that was not asked for: resources, capabilities in the four other sets, groups, ids.
+func (a assembler) privileges(s *spec, ids idPlan) {
 	a.Stage("rlimits")
 	for _, l := range s.rlimits {
 		a.Call(unix.SYS_PRLIMIT64, "prlimit64", rlimitName(l.Resource), plan.Zero, plan.Flag(uint64(l.Resource), rlimitName(l.Resource)),
 			a.Words("{"+rlimitText(l.Soft)+", "+rlimitText(l.Hard)+"}", l.Soft, l.Hard), plan.Null)
 	}
 	a.Stage("privileges")
-	var granted uint64
-	for _, c := range s.caps {
-		granted |= 1 << c
-	}
-	for c := range lastCap + 1 {
-		if granted&(1<<c) == 0 {
-			a.prctl(unix.PR_CAPBSET_DROP, "PR_CAPBSET_DROP", plan.Int(c))
-		}
-	}
-	a.noNewPrivs()
+	granted := s.granted()
 	if ids.groups {
 		a.setGroups(s.groups)
 	}

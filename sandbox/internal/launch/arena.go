@@ -51,6 +51,13 @@ type control struct {
 	nsteps   int64
 	progress int64 // index of the step under way
 	errno    int64 // of the step that ended the walk
+	first    int64 // the step that the second process of a joiner's begins with
+
+	// Of a joiner:
+	stays uint32  // the walk does not end the process
+	bell  uint32  // 1: there is a job
+	ready uint32  // 1: it waits for one
+	job   uintptr // the control block of the launch
 }
 
 // arena is memory outside the Go heap which the launched process reads and writes while it shares the parent's memory.
@@ -112,7 +119,10 @@ func shapeOf(p *plan.Plan) shape {
 
 var regsAt = align(int(unsafe.Sizeof(control{})))
 
-func newArena(p *plan.Plan) (*arena, error) {
+func newArena(p *plan.Plan) (*arena, error) { return newArenaIn(p, grab) }
+
+// newArenaIn writes a plan into memory of that much that it is given.
+func newArenaIn(p *plan.Plan, grab func(size int) (*arena, error)) (*arena, error) {
 	sh := shapeOf(p)
 	a, err := grab(sh.size)
 	if err != nil {
@@ -218,7 +228,10 @@ func grab(size int) (*arena, error) {
 		return a, nil
 	}
 	pool.Unlock()
-	size = max(size, smallArena)
+	return mapArena(max(size, smallArena))
+}
+
+func mapArena(size int) (*arena, error) {
 	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 	if err != nil {
 		return nil, err

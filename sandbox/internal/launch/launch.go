@@ -48,6 +48,8 @@ type Request struct {
 	Handle *Handle
 	// Listen, if set, wants the listener of the filter. It goes with Join and Copy.
 	Listen *Listen
+	// Joiner, if set, may serve a launch of Mode Join whose plan has the base that it was made for.
+	Joiner *Joiner
 }
 
 // Process is a launched process. The caller owns PIDFD and must wait for the process.
@@ -73,6 +75,16 @@ func (e *StepError) Unwrap() error { return e.Errno }
 // Launch starts a process and returns when it has called execve, when all steps of a plan without execve are done, or when the launch
 // failed: with *StepError for a failed step, another error for a failed clone.
 func Launch(r *Request) (*Process, error) {
+	p, err := r.launch()
+	if err == errJoinerGone {
+		again := *r
+		again.Joiner = nil
+		return again.launch()
+	}
+	return p, err
+}
+
+func (r *Request) launch() (*Process, error) {
 	inputs := r.Plan.Inputs
 	if r.Plan.Base != nil {
 		inputs = slices.Concat(r.Plan.Base.Inputs, inputs)
@@ -176,6 +188,7 @@ type launch struct {
 	*Request
 	*arena
 	first    atomic.Int64 // PID of the first process of Join and Copy
+	joiner   *Joiner      // instead of it
 	apart    *apart       // with Listen
 	stopping bool         // killed through its handle
 	opened   []int        // by the parent's own steps: they serve the launch only
@@ -185,8 +198,10 @@ type launch struct {
 func (l *launch) run() (*Process, error) {
 	l.setClone()
 	l.begin()
-	pid := l.clone()
-	if pid < 0 {
+	if l.Joiner.take(l) {
+		l.joiner = l.Joiner
+		l.joiner.launch(l)
+	} else if pid := l.clone(); pid < 0 {
 		l.finish(nil)
 		atomic.StoreUint32(&l.ctl.done, 0)
 		_ = l.joinApart()
@@ -208,6 +223,13 @@ func (l *launch) run() (*Process, error) {
 	if err != nil {
 		l.abandon(p)
 		return nil, err
+	}
+	if l.joiner != nil {
+		defer l.joiner.leave()
+	}
+	if p.PID == 0 && l.joiner != nil && l.joiner.gone() {
+		l.finish(nil)
+		return nil, errJoinerGone
 	}
 	if l.apart != nil && l.ctl.errno != 0 && p.PIDFD >= 0 {
 		_ = unix.PidfdSendSignal(p.PIDFD, unix.SIGKILL, nil, 0) // its last calls may wait for an answer that nobody gives
@@ -268,7 +290,7 @@ func (l *launch) accompany() error {
 			return nil // the first process failed: awaitExec tells
 		}
 		futexWait(&l.ctl.pid, 0, 10*time.Millisecond)
-		if l.firstGone() && atomic.LoadUint32(&l.ctl.pid) == 0 {
+		if (l.firstGone() || l.joiner != nil && l.joiner.gone()) && atomic.LoadUint32(&l.ctl.pid) == 0 {
 			return nil
 		}
 		if l.expired() {
@@ -374,6 +396,10 @@ func (l *launch) awaitExec() error {
 		if atomic.LoadUint32(&l.ctl.done) == 0 {
 			break
 		}
+		if l.joiner != nil && l.joiner.gone() && atomic.LoadUint32(&l.ctl.pid) == 0 {
+			atomic.StoreUint32(&l.ctl.done, 0)
+			break
+		}
 		if l.firstGone() && (l.Mode == Copy || atomic.LoadUint32(&l.ctl.pid) == 0) {
 			if atomic.LoadUint32(&l.ctl.pid) == 0 && l.ctl.errno == 0 {
 				l.ctl.errno = int64(unix.EINTR) // killed from outside before it could clone
@@ -435,6 +461,9 @@ func (l *launch) abandon(p *Process) {
 	if first := int(l.first.Load()); first != 0 {
 		_ = unix.Kill(first, unix.SIGKILL)
 	}
+	if l.joiner != nil {
+		l.joiner.kill() // it may sleep for as long as the second one does not exec
+	}
 	if p.PIDFD >= 0 {
 		_ = unix.PidfdSendSignal(p.PIDFD, unix.SIGKILL, nil, 0)
 	}
@@ -448,6 +477,10 @@ func (l *launch) abandon(p *Process) {
 		defer close(gone)
 		defer l.held.Store(false)
 		l.reapFirst()
+		if l.joiner != nil {
+			l.joiner.await()
+			defer l.joiner.leave()
+		}
 		if pid := int(atomic.LoadUint32(&l.ctl.pid)); p.PID == 0 && pid != 0 {
 			// The first process made the second just before it was killed.
 			p.PID = pid

@@ -215,6 +215,9 @@ func (l *launch) adopt() {
 	}
 }
 
+// errnoFrom is the error of a raw result.
+func errnoFrom(res int) error { return syscall.Errno(-res) }
+
 func errnoOf(err error) syscall.Errno {
 	if e, ok := err.(syscall.Errno); ok {
 		return e

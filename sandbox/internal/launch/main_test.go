@@ -9,4 +9,7 @@ import (
 	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { os.Exit(leaktest.Main(m, nil)) }
+func TestMain(m *testing.M) {
+	mother() // which stays
+	os.Exit(leaktest.Main(m, nil))
+}

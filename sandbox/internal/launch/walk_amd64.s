@@ -162,8 +162,59 @@ fatal:
 	MOVQ	$127, DI
 	JMP	exit
 finished:
+	CMPL	control_stays(R12), $0
+	JNE	stay
 	XORQ	DI, DI
 exit:
 	MOVQ	$SYS_exit, AX
 	SYSCALL
 	UNDEF				// a filter refused exit
+
+	// A joiner, see joiner.go: R13 is its control block from here on, R12 that of the launch it serves.
+stay:
+	MOVQ	R12, R13
+idle:
+	MOVL	$1, control_ready(R13)
+	LEAQ	control_ready(R13), DI
+	MOVQ	$1, SI			// FUTEX_WAKE
+	MOVQ	$1, DX
+	MOVQ	$SYS_futex, AX
+	SYSCALL
+listen:
+	CMPL	control_bell(R13), $0
+	JNE	rung
+	LEAQ	control_bell(R13), DI
+	XORQ	SI, SI			// FUTEX_WAIT
+	XORQ	DX, DX
+	XORQ	R10, R10
+	MOVQ	$SYS_futex, AX
+	SYSCALL
+	JMP	listen
+rung:
+	MOVL	$0, control_bell(R13)
+	MOVQ	control_job(R13), R12
+	MOVQ	$SYS_clone3, AX
+	LEAQ	control_inner(R12), DI
+	MOVQ	$cloneArgs__size, SI
+	SYSCALL
+	TESTQ	AX, AX
+	JEQ	second
+	CMPQ	AX, $0xfffffffffffff001
+	JCS	idle			// it has called execve or has died: the launch may be over
+	NEGQ	AX
+	MOVQ	AX, control_errno(R12)
+	MOVL	$0, control_done(R12)
+	LEAQ	control_done(R12), DI
+	MOVQ	$1, SI			// FUTEX_WAKE
+	MOVQ	$1, DX
+	MOVQ	$SYS_futex, AX
+	SYSCALL
+	JMP	idle
+second:
+	MOVQ	control_first(R12), R15
+	MOVQ	R15, CX
+	IMULQ	$step__size, CX
+	MOVQ	control_steps(R12), R13
+	ADDQ	CX, R13
+	MOVQ	control_regs(R12), R14
+	JMP	next

@@ -148,8 +148,59 @@ fatal:
 	MOVD	$127, R0
 	B	exit
 finished:
+	MOVW	control_stays(R19), R9
+	CBNZW	R9, stay
 	MOVD	$0, R0
 exit:
 	MOVD	$SYS_exit, R8
 	SVC
 	UNDEF				// a filter refused exit
+
+	// A joiner, see joiner.go: R20 is its control block from here on, R19 that of the launch it serves.
+stay:
+	MOVD	R19, R20
+idle:
+	MOVD	$1, R9
+	ADD	$control_ready, R20, R0
+	STLRW	R9, (R0)
+	MOVD	$1, R1			// FUTEX_WAKE
+	MOVD	$1, R2
+	MOVD	$SYS_futex, R8
+	SVC
+listen:
+	ADD	$control_bell, R20, R0
+	LDARW	(R0), R9
+	CBNZW	R9, rung
+	MOVD	$0, R1			// FUTEX_WAIT
+	MOVD	$0, R2
+	MOVD	$0, R3
+	MOVD	$SYS_futex, R8
+	SVC
+	B	listen
+rung:
+	MOVW	ZR, control_bell(R20)
+	MOVD	control_job(R20), R19
+	ADD	$control_inner, R19, R0
+	MOVD	$cloneArgs__size, R1
+	MOVD	$SYS_clone3, R8
+	SVC
+	CBZ	R0, second
+	CMN	$4095, R0
+	BCC	idle			// it has called execve or has died: the launch may be over
+	NEG	R0, R0
+	MOVD	R0, control_errno(R19)
+	ADD	$control_done, R19, R0
+	STLRW	ZR, (R0)
+	MOVD	$1, R1			// FUTEX_WAKE
+	MOVD	$1, R2
+	MOVD	$SYS_futex, R8
+	SVC
+	B	idle
+second:
+	MOVD	control_first(R19), R22
+	MOVD	$step__size, R10
+	MUL	R10, R22, R9
+	MOVD	control_steps(R19), R20
+	ADD	R9, R20, R20
+	MOVD	control_regs(R19), R21
+	B	next

@@ -58,6 +58,7 @@ type box struct {
 	closed   chan struct{}
 	late     *sync.WaitGroup // what goes on after the end
 	leafSeq  atomic.Uint64
+	started  atomic.Uint64 // commands
 }
 
 func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
@@ -278,6 +279,7 @@ func launchError(stage string, err error) error {
 // watch waits for PID 1.
 func (z *zygote) watch(b *box) {
 	ws, _, _ := b.init.wait()
+	b.spare.drop(true) // no command can be started any more, and the namespaces are to go
 	close(b.gone)
 	b.mu.Lock()
 	closing := b.closing

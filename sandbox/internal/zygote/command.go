@@ -72,14 +72,14 @@ func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) 
 		}
 	}
 	proc, err := c.run(p, m.Files)
+	if c.box.started.Add(1) >= spareFrom {
+		z.handlers.Add(1)
+		go func() { defer z.handlers.Done(); z.makeSpare(c, p) }()
+	}
 	if err != nil {
 		return c, nil, err
 	}
 	c.box.named(c.leaf, proc.PID)
-	if c.leaf != nil && c.box.leafSeq.Load() >= spareFrom {
-		z.handlers.Add(1)
-		go func() { defer z.handlers.Done(); z.makeSpare(c.box, c.limits) }()
-	}
 	c.proc.Store(newProcess(proc.PID, proc.PIDFD))
 	if c.killed.Load() {
 		c.kill() // it came between the launch and now
@@ -105,7 +105,7 @@ func (c *command) newLeaf() (err error) {
 func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 	r := &launch.Request{
 		Plan: p, Files: []int{c.box.pidfd}, Mode: launch.Mode(c.req.Launch.Mode), Flags: c.req.Launch.Flags, Cgroup: -1,
-		Until: deadline(c.req.Launch.Timeout), Handle: &c.launch,
+		Until: deadline(c.req.Launch.Timeout), Handle: &c.launch, Joiner: c.box.spare.joins(p),
 	}
 	if c.leaf != nil {
 		r.Cgroup = c.leaf.FD()

@@ -54,7 +54,7 @@ func (z *zygote) update(m *wire.Message) error {
 	if b.isClosing() {
 		return errGone
 	}
-	b.spare.drop(false) // it has the limits of before
+	b.spare.dropLeaf() // it has the limits of before
 	leaves := map[string]cgroup.Limits{}
 	for _, c := range b.list() {
 		if c.leaf != nil {
