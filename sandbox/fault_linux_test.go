@@ -284,7 +284,7 @@ func TestFaultCommand(t *testing.T) {
 				require.NoError(t, do())
 			}
 			p := planOf(t, wire.Start, func() { require.NoError(t, do()) })
-			eventually(t, "a leaf stands ready", func() bool { return !sb.engine.grouped || len(leavesOf(t, sb)) == 1 })
+			eventually(t, "a leaf stands ready", func() bool { return !sb.engine.grouped || spareOf(t, sb) != "" })
 			for i := range p.Child[p.Exec:] {
 				p.Child[p.Exec+i].Object = "/bin/true"
 			}
