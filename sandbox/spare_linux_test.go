@@ -3,14 +3,19 @@ package sandbox
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/belljar-go/belljar/cgroup"
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
 )
 
 // leavesOf are the groups of commands that a sandbox has.
@@ -98,4 +103,89 @@ func TestNoSpareLeaf(t *testing.T) {
 		require.Equal(t, 3, res.ExitCode)
 	}
 	eventually(t, "nothing stays", func() bool { return len(leavesOf(t, sb)) == 0 })
+}
+
+// joinersOf are the processes that serve commands of sandboxes, of this program's zygote.
+func joinersOf(t testing.TB) []leaktest.Process {
+	t.Helper()
+	z, err := currentZygote()
+	require.NoError(t, err)
+	return slices.DeleteFunc(leaktest.Descendants(z.pid), func(p leaktest.Process) bool { return p.Name != launch.JoinerName || p.Zombie() })
+}
+
+// joined runs commands until there is a process that joins the namespaces for them, and returns it.
+func joined(t testing.TB, sb *Sandbox) (found leaktest.Process) {
+	t.Helper()
+	before := joinersOf(t)
+	for range spareFrom {
+		_, res := try(t, sb, "exit 3")
+		require.Equal(t, 3, res.ExitCode)
+	}
+	eventually(t, "one that joins", func() bool {
+		now := joinersOf(t)
+		if len(now) > len(before) {
+			found = now[len(now)-1]
+		}
+		return len(now) > len(before)
+	})
+	return found
+}
+
+// spareFrom is how many commands a sandbox has run when it is worth something to have the next one's things ready.
+const spareFrom = 2
+
+// What a command is, sees and may do does not depend on who joined the namespaces for it.
+func TestJoinedAlike(t *testing.T) {
+	for name, opts := range map[string][]Option{
+		"default": nil,
+		"caps":    {WithCapabilities("CAP_CHOWN"), WithCredential(0, 0)},
+		"view":    {WithHidePID(HideProcesses)},
+		"open":    {openPolicy()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sb := newBox(t, opts...)
+			const script = `set -- /proc/[0-9]*; echo $# processes; grep -E '^(Cap|NoNewPrivs|Seccomp|Groups|Uid|Gid|SigBlk|SigIgn|SigCgt|SigPnd|ShdPnd|Umask|Cpus_allowed:)' /proc/self/status; cat /proc/self/limits /proc/self/cgroup
+				readlink /proc/self/ns/* /proc/self/root /proc/self/cwd; ls -l /proc/self/fd | wc -l`
+			cgroups := regexp.MustCompile(`cgroup:\[\d+\]`) // made by each
+			look := func() string { return cgroups.ReplaceAllString(sh(t, sb, script), "") }
+			first := look()
+			require.Contains(t, first, "NoNewPrivs:\t1")
+			if name == "default" {
+				require.Contains(t, first, "CapBnd:\t0000000000000000")
+			}
+			j := joined(t, sb)
+			assert.Equal(t, first, look())
+			again := joinersOf(t)
+			require.Len(t, again, 1, "it stays")
+			assert.Equal(t, j.Start, again[0].Start)
+
+			// Whoever ends it from outside changes nothing either.
+			require.NoError(t, unix.Kill(j.PID, unix.SIGKILL))
+			assert.Equal(t, first, look())
+			assert.Equal(t, first, look())
+			require.NoError(t, sb.Close())
+			assert.Empty(t, joinersOf(t))
+		})
+	}
+}
+
+// It holds the namespaces, so it goes when PID 1 does, and with the zygote.
+func TestJoinerGoesWithOthers(t *testing.T) {
+	sb := newBox(t)
+	joined(t, sb)
+	require.NoError(t, unix.Kill(sb.engine.pid, unix.SIGKILL))
+	require.NoError(t, sb.Wait())
+	eventually(t, "gone with PID 1", func() bool { return len(joinersOf(t)) == 0 })
+	require.NoError(t, sb.Close())
+
+	sb = newBox(t)
+	j := joined(t, sb)
+	killZygote(t)
+	require.NoError(t, sb.Wait())
+	eventually(t, "gone with the zygote", func() bool {
+		leaktest.ReapOrphans()
+		p, ok := leaktest.Lookup(strconv.Itoa(j.PID))
+		return !ok || p.Start != j.Start || p.Zombie()
+	})
+	joined(t, newBox(t)) // and the next zygote, which sweeps, has its own
 }
