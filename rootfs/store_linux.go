@@ -40,6 +40,7 @@ type HeldLayer struct {
 // Release lets the layer go. It may be called again.
 func (h *HeldLayer) Release() {
 	if h != nil && h.lock != nil {
+		_ = unix.Flock(int(h.lock.Fd()), unix.LOCK_UN) // see HeldVolume.Release
 		_ = h.lock.Close()
 		h.lock = nil
 	}

@@ -182,6 +182,8 @@ func (v Volume) make(uid, gid int) (made bool, err error) {
 // Release lets the volume go. It may be called again.
 func (h *HeldVolume) Release() {
 	if h != nil && h.lock != nil {
+		// Said aloud, because a process that is being launched has a copy of the descriptor for a moment.
+		_ = unix.Flock(int(h.lock.Fd()), unix.LOCK_UN)
 		_ = h.lock.Close()
 		h.lock = nil
 	}
