@@ -2,7 +2,10 @@
 
 package rootfs
 
-import "errors"
+import (
+	"errors"
+	"io"
+)
 
 type lister struct {
 	d     Delta
@@ -14,4 +17,9 @@ func (d Delta) walk(l *lister) { l.yield(Change{}, errors.ErrUnsupported) }
 // Commit needs Linux.
 func (d Delta) Commit(dir string) error {
 	return &UpperError{Op: "commit", Path: dir, Err: errors.ErrUnsupported}
+}
+
+// WriteLayer needs Linux.
+func (d Delta) WriteLayer(io.Writer) error {
+	return &UpperError{Op: "write", Path: d.Upper, Err: errors.ErrUnsupported}
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"io"
 	"iter"
 
 	"github.com/belljar-go/belljar/rootfs"
@@ -53,15 +54,34 @@ func (sb *Sandbox) Commit(dir string) error {
 	return nil
 }
 
+// WriteLayer writes what Diff lists as a layer of a container image, a tar archive without compression, for programs that put one on top of the image that
+// the sandbox has: umoci raw add-layer, or go-containerregistry's tarball.LayerFromOpener, which compresses it too. Ids are those inside. See
+// [rootfs.Delta.WriteLayer] for what is kept of files, and Commit for who may have it.
+func (sb *Sandbox) WriteLayer(w io.Writer) error {
+	d, done, err := sb.deltaFor("write layer", (*engine).archived)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := d.WriteLayer(w); err != nil {
+		return deltaError("write layer", "", err)
+	}
+	return nil
+}
+
 // delta is what the layer that the job writes to makes of those below.
 func (sb *Sandbox) delta(op string) (rootfs.Delta, func(), error) {
+	return sb.deltaFor(op, (*engine).delta)
+}
+
+func (sb *Sandbox) deltaFor(op string, of func(*engine) (rootfs.Delta, func(), error)) (rootfs.Delta, func(), error) {
 	if !sb.spec.writable() {
 		return rootfs.Delta{}, nil, invalid(op, "", "needs WithUpper or WithScratch: there is nothing that the job could write to and that is part of the root")
 	}
 	sb.mu.Lock()
 	e := sb.engine
 	sb.mu.Unlock()
-	return e.delta()
+	return of(e)
 }
 
 // deltaError turns an error of package rootfs into one of ours.

@@ -80,6 +80,15 @@ func (e *engine) delta() (d rootfs.Delta, done func(), err error) {
 	return d, func() { _ = d.At.Close() }, nil
 }
 
+// archived is delta with owners as they are inside. An ordinary user's layers have those of the host, since nothing maps them on the way.
+func (e *engine) archived() (rootfs.Delta, func(), error) {
+	d, done, err := e.delta()
+	if err == nil && !e.facts.mounts && e.ids.wire != nil {
+		d.Owner = e.ids.fromHost
+	}
+	return d, done, err
+}
+
 func (e *engine) noScratch() error {
 	select {
 	case <-e.ended:

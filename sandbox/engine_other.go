@@ -68,6 +68,8 @@ func (*engine) start(context.Context, *commandSpec, []programFile) (*process, er
 func (*engine) diskFull() bool                       { return false }
 func (*engine) delta() (rootfs.Delta, func(), error) { return rootfs.Delta{}, nil, errNotHere }
 
+func (*engine) archived() (rootfs.Delta, func(), error) { return rootfs.Delta{}, nil, errNotHere }
+
 func (*engine) terminal(WindowSize) (control, end *os.File, err error) { return nil, nil, errNotHere }
 func (*engine) readFile(string) (fs.File, error)                       { return nil, errNotHere }
 func (*engine) writeFile(string, []byte, fs.FileMode) error            { return errNotHere }

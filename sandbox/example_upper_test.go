@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"os"
 
 	"github.com/belljar-go/belljar/sandbox"
 )
@@ -29,6 +30,14 @@ func ExampleWithUpper() {
 		fmt.Println(change) // C /etc/motd (content,times)
 	}
 	if err := sb.Commit("/srv/private/layer"); err != nil {
+		log.Fatal(err)
+	}
+	image, err := os.Create("/srv/private/layer.tar") // for umoci raw add-layer, say
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer image.Close()
+	if err := sb.WriteLayer(image); err != nil {
 		log.Fatal(err)
 	}
 	next, err := sandbox.New(sandbox.WithLayers(base, "/srv/private/layer"), sandbox.WithScratch("64m"))
