@@ -79,42 +79,35 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	}
 	a := &wire.Answer{Box: b.id}
 	watch := stopwatch{a: a, last: time.Now()}
+	grouped := z.beginGroup(b, &req)
 	defer func() {
 		if err != nil {
 			b.dismantle()
 		}
 	}()
-	if req.Group != nil {
-		b.limits.oomGroup.Store(req.Group.Limits.OOMGroup)
-		if req.Group.Init {
-			besideInit(&req.Group.Limits)
-		}
-		if b.group, b.leave, err = z.groups.make(boxName(b.id, req.Name), req.Group, a); err != nil {
-			return a, err
-		}
-		a.Tasks = countTasks(b.group)
-		if b.group != nil {
-			a.Shown = b.group.Shown()
-		}
-		watch.lap("cgroup")
-	}
 	files := m.Files
 	if req.Work != "" {
-		if files, err = b.keepUpper(files, req.Work); err != nil {
-			return a, err
-		}
+		files, err = b.keepUpper(files, req.Work)
 	}
-	if err := b.launch(z, &req, p, files, a); err != nil {
-		return a, err
+	if err == nil {
+		err = b.launch(z, &req, p, files, a)
 	}
 	watch.lap("launch")
-	if req.Group != nil && req.Group.Init && b.group != nil {
-		if err := b.adoptInit(); err != nil {
+	if gerr := grouped(a); gerr != nil {
+		// What the host lacks says more than how far the launch has got meanwhile.
+		err = gerr
+	}
+	watch.lap("cgroup")
+	if err == nil && req.Group != nil && req.Group.Init && b.group != nil {
+		err = b.adoptInit()
+		watch.lap("init group")
+	}
+	if err != nil {
+		if b.init != nil {
 			b.kill()
 			go z.watch(b) // which dismantle waits for
-			return a, err
 		}
-		watch.lap("init group")
+		return a, err
 	}
 	a.Group = b.group != nil
 	z.mu.Lock()
@@ -122,6 +115,38 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	z.mu.Unlock()
 	go z.watch(b)
 	return a, nil
+}
+
+// beginGroup makes the sandbox's group; where only that is left to be done, while PID 1 is launched, which is not in it. The returned function waits for it.
+func (z *zygote) beginGroup(b *box, req *wire.CreateRequest) (end func(*wire.Answer) error) {
+	if req.Group == nil {
+		return func(*wire.Answer) error { return nil }
+	}
+	b.limits.oomGroup.Store(req.Group.Limits.OOMGroup)
+	if req.Group.Init {
+		besideInit(&req.Group.Limits)
+	}
+	var said wire.Answer
+	made := make(chan error, 1)
+	work := func() {
+		var err error
+		b.group, b.leave, err = z.groups.make(boxName(b.id, req.Name), req.Group, &said)
+		made <- err
+	}
+	if z.groups.standing(req.Group) {
+		go work()
+	} else {
+		work() // this process may have to step aside, which another PID 1 would be in the way of
+	}
+	return func(a *wire.Answer) error {
+		err := <-made
+		a.CPU, a.Tasks = said.CPU, countTasks(b.group)
+		if b.group != nil {
+			a.Shown = b.group.Shown()
+		}
+		a.Notes = append(a.Notes, said.Notes...)
+		return err
+	}
 }
 
 // initPlan is the plan that a request has or names.

@@ -150,11 +150,27 @@ func (g *groups) leave(named string) {
 	}
 }
 
-// make makes a sandbox's group; when that has been deleted, leave is to be called. Where there can be none and none is required, that is only noted.
-func (g *groups) make(name string, req *wire.Group, a *wire.Answer) (_ *cgroup.Manager, leave func(), err error) {
-	need, o := req.Limits.Controllers(), cgroup.Options{Trace: failNth(req)}
+// needs are the controllers that a group takes.
+func needs(req *wire.Group) cgroup.Controllers {
+	need := req.Limits.Controllers()
 	if req.IO {
 		need |= cgroup.IOController
+	}
+	return need
+}
+
+// standing tells whether there is a place for such a group already, so that nobody has to be moved for it.
+func (g *groups) standing(req *wire.Group) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.places[req.Parent]
+	return req.Parent == "" && p != nil && p.owner.Parent().Controllers().Has(needs(req)) // what is true of a caller's can change
+}
+
+// make makes a sandbox's group; when that has been deleted, leave is to be called. Where there can be none and none is required, that is only noted.
+func (g *groups) make(name string, req *wire.Group, a *wire.Answer) (_ *cgroup.Manager, leave func(), err error) {
+	need, o := needs(req), cgroup.Options{Trace: failNth(req)}
+	if req.IO {
 		o.Accounts = cgroup.DefaultAccounts | cgroup.IOController
 	}
 	parent, err := g.enterShown(req, need, &o)
