@@ -230,7 +230,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs, Shown: e.showing},
 			Regs:    len(p.pivots)+len(p.mapped) > 0, // see absorb
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
-			Ruleset: int32(p.ruleset), Plan: e.shape.id,
+			Ruleset: int32(p.ruleset), Net: p.net, Plan: e.shape.id,
 		}
 		ended := make(chan struct{})
 		var a *wire.Answer

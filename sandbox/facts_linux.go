@@ -19,6 +19,7 @@ type hostFacts struct {
 	mapsAny    bool                 // may map any id: CAP_SETUID, CAP_SETGID and the right to write another's uid_map
 	mounts     bool                 // CAP_SYS_ADMIN in the initial mount namespace's owner: may idmap and clone trees of the host
 	makesNodes bool                 // CAP_MKNOD, which counts in the initial user namespace alone
+	netAhead   bool                 // network namespaces can be made before the sandbox they are for
 	idRange    bool                 // the ids from 2^30 on exist in our user namespace
 	ownRange   namespace.IDMap      // where they do not: ids of ours that are not our root
 	subUIDs    namespace.SubIDRange // what /etc/subuid and newuidmap allow an ordinary user; Count 0: nothing
@@ -52,6 +53,7 @@ func gatherFacts() *hostFacts {
 	f.mapsAny = f.uid == 0 && has(unix.CAP_SETUID) && has(unix.CAP_SETGID)
 	f.mounts = f.uid == 0 && has(unix.CAP_SYS_ADMIN)
 	f.makesNodes = f.mounts && has(unix.CAP_MKNOD) && mapped(0, 1<<32-1)
+	f.netAhead = f.mounts && has(unix.CAP_NET_ADMIN)
 	f.idRange = mapped(1<<30, 1<<30)
 	if f.mapsAny && !f.idRange {
 		f.ownRange = largestOwnRange()

@@ -144,7 +144,9 @@ func TestGoldenSetups(t *testing.T) {
 		facts *hostFacts
 		opts  []Option
 	}{
-		"default": {rootFacts(), nil},
+		"default":        {rootFacts(), nil},
+		"net-ahead":      {aheadFacts(), nil},
+		"net-ahead-caps": {aheadFacts(), []Option{WithCapabilities("NET_BIND_SERVICE")}},
 		"rootfs": {rootFacts(), []Option{
 			WithRootfs("/srv/root"), WithBind("/srv/data", "/data", rootfs.BindReadOnly), WithBind("/srv/out", "/out", 0),
 			WithBind("/srv/answer.txt", "/answer.txt", rootfs.BindReadOnly),
@@ -192,6 +194,12 @@ func oldKernel() *hostFacts {
 }
 
 // olderLandlock is a machine with Linux 5.19.
+func aheadFacts() *hostFacts {
+	f := rootFacts()
+	f.netAhead = true
+	return f
+}
+
 func olderLandlock() *hostFacts {
 	f := rootFacts()
 	f.landlock = 2

@@ -19,6 +19,7 @@ type initPlan struct {
 	pivots  []plan.Reg // results of pivot_root, where chroot may stand in for it
 	notes   []string   // for the report
 	ruleset plan.Reg   // Landlock's, which the zygote keeps for the commands
+	net     bool       // the zygote has it start in a network namespace of its own
 }
 
 // compileInit turns a spec into the plan of its PID 1. It makes no system call.
@@ -26,6 +27,9 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 	a := newAssembler()
 	p := &initPlan{ids: ids, ruleset: plan.None}
 	own := s.namespaces
+	if p.net = netAhead(s, f, ids); p.net {
+		own = own.Without(namespace.Net)
+	}
 	if ids.copy || own.Has(namespace.Time) {
 		p.mode = launch.Copy
 	}
@@ -70,6 +74,12 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 	p.mapped, p.notes, p.pivots = r.mapped, r.notes, r.pivots
 	p.Plan = a.Plan()
 	return p
+}
+
+// netAhead tells whether the network namespace can be one that was made before there was a sandbox, by the zygote, whose user namespace it then belongs
+// to: to a job with capabilities it has to belong to the sandbox's, over which they are.
+func netAhead(s *spec, f *hostFacts, ids idPlan) bool {
+	return f.netAhead && s.namespaces.Has(namespace.Net) && (len(s.caps) == 0 || ids.wire == nil)
 }
 
 // start lets the zygote do its part.

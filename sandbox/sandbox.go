@@ -298,7 +298,8 @@ func (sb *Sandbox) Report() Report {
 	return sb.engine.report.clone()
 }
 
-// Plan returns every system call that set the sandbox up, in order, one a line.
+// Plan returns every system call that set the sandbox up, in order, one a line. What clone3(2) makes along with PID 1 is not among them: its user and PID
+// namespaces, and, as root, a network namespace that was made ahead of time.
 func (sb *Sandbox) Plan() string {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()

@@ -48,7 +48,7 @@ func (l *launch) clone() int {
 	case l.Listen != nil:
 		pid = l.cloneApart()
 	case mourns(l.Plan):
-		pid = onMother(func() int { return cloneWalk(l.ctl) })
+		pid = onMother(func() int { return inNet(l.Net, func() int { return cloneWalk(l.ctl) }) })
 	default:
 		pid = cloneWalk(l.ctl)
 	}

@@ -39,6 +39,7 @@ type Request struct {
 	Flags  uint64    // clone flags of the process that execs, beyond memory and descriptors
 	Cgroup int       // directory of a cgroup v2 to start in; -1: the parent's
 	Until  time.Time // the launch is given up then; zero: never
+	Net    int       // the network namespace to start in, for a plan that sets a parent-death signal; 0: the parent's
 	Keep   plan.Reg  // a descriptor that the parent's own steps open, and that outlives the launch as Process.Kept; None: none
 
 	// Started, if set, is called with the process's PID as soon as it exists; the process waits for its end. It may fill

@@ -116,6 +116,28 @@ func onMother(f func() int) int {
 	return <-result
 }
 
+// inNet runs f, on the mother, in a network namespace: 0 stands for the one it is in.
+func inNet(fd int, f func() int) int {
+	if fd == 0 {
+		return f()
+	}
+	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Setns(fd, unix.CLONE_NEWNET)
+	}
+	if err != nil {
+		closeFD(home)
+		return -int(errnoOf(err))
+	}
+	pid := f()
+	if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
+		// What is cloned from now on would be in a sandbox's network.
+		panic(fmt.Sprintf("launch: the thread cannot go back to its network namespace: %v", err))
+	}
+	_ = unix.Close(home)
+	return pid
+}
+
 // onThread runs f on a thread that ends with it, and with the thread its hold on the descriptors: a goroutine that ends locked takes its thread
 // with it, unless that is the process's first. No new thread is made from a locked one, so nobody else gets its table.
 func onThread(f func()) {

@@ -90,6 +90,8 @@ type CreateRequest struct {
 	Work string
 	// Ruleset is the register with the Landlock ruleset that commands are restricted by; negative: there is none.
 	Ruleset int32
+	// Net: PID 1 starts in a network namespace of the sandbox's own, which the zygote makes, ahead of time if it can.
+	Net bool
 	// Plan, unless 0, is a number by which the plan can be named in later requests, which then need not have it.
 	Plan uint64
 }

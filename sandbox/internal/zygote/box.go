@@ -197,7 +197,7 @@ func (b *box) keepUpper(files []int, work string) ([]int, error) {
 }
 
 // launch starts PID 1.
-func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []int, a *wire.Answer) error {
+func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []int, a *wire.Answer) (err error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return os.NewSyscallError("pipe2", err)
@@ -207,6 +207,13 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	r := &launch.Request{
 		Plan: p, Files: append([]int{z.image, pipe[0]}, files...), Mode: launch.Mode(req.Launch.Mode),
 		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout), Keep: plan.None,
+	}
+	if req.Net {
+		if r.Net, err = z.nets.take(); err != nil {
+			return err
+		}
+		defer z.nets.refill()
+		defer unix.Close(r.Net)
 	}
 	if req.Ruleset >= 0 {
 		r.Keep = plan.Reg(req.Ruleset)

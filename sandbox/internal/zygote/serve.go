@@ -24,6 +24,7 @@ type zygote struct {
 	image  int // memfd of PID 1's program
 	groups groups
 	spares spares
+	nets   nets
 
 	handlers  sync.WaitGroup // requests under way, and what they have left to be done
 	listening atomic.Int32   // threads that wait for one
