@@ -71,6 +71,11 @@ func (p idPlan) onHost(uid, gid uint32) (int, int) {
 	return find(p.wire.UIDs, uid), find(p.wire.GIDs, gid)
 }
 
+// changes tells whether the root inside is somebody else on the host than the caller.
+func (p idPlan) changes() bool {
+	return p.wire != nil && p.root && p.groups
+}
+
 // fromHost returns what ids outside are inside; those that are not mapped it returns as they are.
 func (p idPlan) fromHost(uid, gid uint32) (uint32, uint32) {
 	find := func(text string, id uint32) uint32 {

@@ -58,7 +58,7 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 	}
 	a.Stage("start")
 	a.keepOnly(keep, 1)
-	a.become(s, ids, own)
+	a.become(s, ids, own, r)
 	if own.Has(namespace.Mount) {
 		r.open()
 		a.limitNamespaces(r, ids)
@@ -98,8 +98,20 @@ func (a assembler) start(p *initPlan, ids idPlan) {
 }
 
 // become takes the user namespace's root and makes the other namespaces.
-func (a assembler) become(s *spec, ids idPlan, own namespace.Set) {
+func (a assembler) become(s *spec, ids idPlan, own namespace.Set, r *rootPlan) {
 	a.Stage("namespaces")
+	flags := own.CloneFlags() &^ (unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP)
+	early := ids.changes() && !r.facts.mounts && own.Has(namespace.Mount)
+	unshare := func() {
+		if flags != 0 {
+			a.Call(unix.SYS_UNSHARE, "unshare", "namespaces", names(flags, cloneNames))
+		}
+	}
+	if early {
+		unshare()
+		r.openEarly()
+		a.Stage("namespaces")
+	}
 	if ids.wire != nil && ids.root {
 		if ids.groups {
 			a.setGroups(nil)
@@ -108,9 +120,8 @@ func (a assembler) become(s *spec, ids idPlan, own namespace.Set) {
 		a.deathSignal(unix.SIGKILL) // a change of uid has cleared it (prctl(2))
 	}
 	a.Call(unix.SYS_SETSID, "setsid", "process")
-	flags := own.CloneFlags() &^ (unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP)
-	if flags != 0 {
-		a.Call(unix.SYS_UNSHARE, "unshare", "namespaces", names(flags, cloneNames))
+	if !early {
+		unshare()
 	}
 	if own.Has(namespace.Time) {
 		// The offsets' file belongs to root of the initial namespace unless the process is dumpable (proc_pid_attr(5)); its memory is

@@ -31,6 +31,7 @@ type rootPlan struct {
 	sources *sources
 	userns  plan.Reg // descriptor of the user namespace; None: ids are not mapped on mounts
 
+	early     bool             // what is the host's has been opened
 	trees     map[int]plan.Reg // of binds, by index of the operation
 	devices   map[string]plan.Reg
 	nodes     plan.Reg // a file system with the caller's devices
@@ -88,60 +89,99 @@ func sortedForPlan(ops []rootfs.Op) []rootfs.Op {
 	return ops
 }
 
-// open is the first part.
-func (r *rootPlan) open() {
+// alone has no mount of the new namespace go to another, or come from there.
+func (r *rootPlan) alone() {
 	r.Stage("root")
 	r.Call(unix.SYS_MOUNT, "mount", "/", plan.Null, r.Str("/"), plan.Null, plan.Flag(unix.MS_REC|unix.MS_PRIVATE, "MS_REC|MS_PRIVATE"), plan.Null)
+}
+
+// open is the first part.
+func (r *rootPlan) open() {
+	if !r.early {
+		r.alone()
+	}
+	r.Stage("root")
 	for i, op := range r.ops {
-		switch op := op.(type) {
-		case rootfs.Base:
-			if !r.sources.at[op.Dir].handle {
-				r.stack = append(r.stack, r.openSource(op.Dir, attrRO|attrNoSUID))
-			}
-		case rootfs.Layer:
-			if !r.sources.at[op.Dir].handle {
-				r.stack = append(r.stack, r.openSource(op.Dir, attrRO|attrNoSUID))
-			}
-		case rootfs.Bind:
-			if _, ok := r.trees[i]; !ok {
-				r.trees[i] = r.openSource(op.Source, bindAttrs(op.Flags))
-			}
-		case rootfs.Substitute:
-			if op.Source != "" && r.exists(op.Target) && !r.sources.at[op.Source].handle {
-				r.trees[i] = r.openSource(op.Source, attrNone|attrRO)
-			}
-		case rootfs.Mask:
-			r.openMask(i, op.Target)
-		case rootfs.Device:
-			if r.nodes == plan.None {
-				r.trees[i] = r.openTree(op.Source)
-			}
-		case rootfs.Dev:
-			for _, d := range deviceNames {
-				t := r.openTree("/dev/" + d)
-				r.setattr(t, "/dev/"+d, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false, true)
-				r.devices[d] = t
-			}
-		case rootfs.Proc:
-			if r.ownPIDs {
-				r.proc = r.newProc(op)
-			} else {
-				// A proc of the host's PID namespace can only be mounted by the host's root (proc(5)).
-				r.proc = r.openTree("/proc")
-				r.setattr(r.proc, "/proc", attrNone, true, true)
-			}
-		case rootfs.Tmpfs:
-			if op.Target == "/" {
-				r.root = r.tmpfs(op)
-			}
+		if !r.early {
+			r.openHost(i, op)
 		}
+		r.openOwn(i, op)
 	}
 	if len(r.stack) > 0 {
 		r.root = r.stack[0]
 	}
+	if !r.early {
+		r.openUpper()
+	}
+}
+
+// openEarly opens what is the host's while the process still has the caller's own ids: with others, over which it has power as far as they are mapped, it may not
+// get into a directory that is open to the caller alone and belongs to a group that is not.
+func (r *rootPlan) openEarly() {
+	r.alone()
+	for i, op := range r.ops {
+		r.openHost(i, op)
+	}
+	r.openUpper()
+	r.early = true
+}
+
+// openHost opens what an operation takes of the host.
+func (r *rootPlan) openHost(i int, op rootfs.Op) {
+	switch op := op.(type) {
+	case rootfs.Base:
+		if !r.sources.at[op.Dir].handle {
+			r.stack = append(r.stack, r.openSource(op.Dir, attrRO|attrNoSUID))
+		}
+	case rootfs.Layer:
+		if !r.sources.at[op.Dir].handle {
+			r.stack = append(r.stack, r.openSource(op.Dir, attrRO|attrNoSUID))
+		}
+	case rootfs.Bind:
+		if _, ok := r.trees[i]; !ok {
+			r.trees[i] = r.openSource(op.Source, bindAttrs(op.Flags))
+		}
+	case rootfs.Substitute:
+		if op.Source != "" && r.exists(op.Target) && !r.sources.at[op.Source].handle {
+			r.trees[i] = r.openSource(op.Source, attrNone|attrRO)
+		}
+	case rootfs.Device:
+		if r.nodes == plan.None {
+			r.trees[i] = r.openTree(op.Source)
+		}
+	}
+}
+
+// openUpper opens what an upper layer of the host is in. It is recursive, or a mount below that an outer namespace has locked would make it fail.
+func (r *rootPlan) openUpper() {
 	if u := r.sources.upper; u.name != "" && r.kept == plan.None {
-		// Recursive, or a mount below that an outer namespace has locked would make it fail.
 		r.kept = r.openSource(path.Dir(u.dir), attrNoSUID)
+	}
+}
+
+// openOwn makes what is the sandbox's own and has to be made while the host is in sight.
+func (r *rootPlan) openOwn(i int, op rootfs.Op) {
+	switch op := op.(type) {
+	case rootfs.Mask:
+		r.openMask(i, op.Target)
+	case rootfs.Dev:
+		for _, d := range deviceNames {
+			t := r.openTree("/dev/" + d)
+			r.setattr(t, "/dev/"+d, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false, true)
+			r.devices[d] = t
+		}
+	case rootfs.Proc:
+		if r.ownPIDs {
+			r.proc = r.newProc(op)
+		} else {
+			// A proc of the host's PID namespace can only be mounted by the host's root (proc(5)).
+			r.proc = r.openTree("/proc")
+			r.setattr(r.proc, "/proc", attrNone, true, true)
+		}
+	case rootfs.Tmpfs:
+		if op.Target == "/" {
+			r.root = r.tmpfs(op)
+		}
 	}
 }
 
