@@ -129,3 +129,23 @@ func TestImageLayerOfScratch(t *testing.T) {
 	}
 	require.ErrorIs(t, standing(t).WriteLayer(&b), ErrInvalid)
 }
+
+// Files of an image have the owners that it says; an ordinary user's job has them all, and the report says so.
+func TestImageOwners(t *testing.T) {
+	t.Parallel()
+	mine := tarLayer(t, tarItem{name: "srv/"}, tarItem{name: "srv/a", content: "a", uid: 1234, mode: 0o600}, tarItem{name: "srv/b", content: "b", uid: 77, mode: 0o600})
+	dir, _ := layoutOf(t, map[string]any{"User": "1234:1234"}, busyboxLayer(t), mine)
+	sb := standing(t, WithImage(dir, image.WithStore(privateStore(t))))
+	owners := sh(t, sb, "stat -c %u:%g /srv/a /srv/b; cat /srv/a")
+	_, res := try(t, sb, "cat /srv/b")
+	const note = "cannot give files away"
+	if os.Geteuid() == 0 {
+		assert.Equal(t, "1234:1234\n77:77\na", owners)
+		assert.NotZero(t, res.ExitCode, "another's file")
+		assert.NotContains(t, sb.Report().String(), note)
+		return
+	}
+	assert.Equal(t, "1234:1234\n1234:1234\na", owners)
+	assert.Zero(t, res.ExitCode)
+	assert.Contains(t, sb.Report().String(), note)
+}

@@ -16,6 +16,9 @@ import (
 // own /etc/passwd and /etc/group. Root is not taken from an image, it has to be asked for: such an image runs as user 1000, and the report
 // has a note of it, unless WithCredential(0, 0) is given.
 //
+// Files of an image belong inside to whom they belong in the image if the caller is root. An ordinary user cannot give files away, and the kernel maps no ids on mounts
+// for one: all files of the image are the job's own then, whatever user that is, with newuidmap too, and the report has a note of it.
+//
 // Clones, restarts and pools use the image that was first found at the path. Other options are those of [image.Open]; given twice, the
 // option has to be the same, and without such.
 func WithImage(path string, opts ...image.Option) Option {

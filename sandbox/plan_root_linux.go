@@ -120,6 +120,10 @@ func (r *rootPlan) open() {
 func (r *rootPlan) openEarly() {
 	r.alone()
 	for i, op := range r.ops {
+		if op, ok := op.(rootfs.Tmpfs); ok && op.Target == "/" {
+			// Before the rest, so that it is the first to be listed; the root's although that is not who makes it.
+			r.root = r.tmpfs(op, "uid=0", "gid=0")
+		}
 		r.openHost(i, op)
 	}
 	r.openUpper()
@@ -179,7 +183,7 @@ func (r *rootPlan) openOwn(i int, op rootfs.Op) {
 			r.setattr(r.proc, "/proc", attrNone, true, true)
 		}
 	case rootfs.Tmpfs:
-		if op.Target == "/" {
+		if op.Target == "/" && !r.early {
 			r.root = r.tmpfs(op)
 		}
 	}
@@ -378,7 +382,7 @@ func (r *rootPlan) fill() {
 	}
 }
 
-func (r *rootPlan) tmpfs(op rootfs.Tmpfs) plan.Reg {
+func (r *rootPlan) tmpfs(op rootfs.Tmpfs, more ...string) plan.Reg {
 	options := []string{
 		"size=" + strconv.FormatInt(op.Bytes(), 10), "nr_inodes=" + strconv.FormatInt(op.Files(), 10),
 		fmt.Sprintf("mode=%04o", op.Perm()),
@@ -386,7 +390,7 @@ func (r *rootPlan) tmpfs(op rootfs.Tmpfs) plan.Reg {
 	if op.JobOwned && r.ids.root {
 		options = append(options, fmt.Sprintf("uid=%d", r.job.uid), fmt.Sprintf("gid=%d", r.job.gid))
 	}
-	return r.filesystem("tmpfs", op.Target, attrNoSUID, options...)
+	return r.filesystem("tmpfs", op.Target, attrNoSUID, append(options, more...)...)
 }
 
 // parents makes the directories that lead to a path. On a read-only root they have to be there.
