@@ -109,23 +109,48 @@ func BenchmarkEnterV1(b *testing.B) {
 // process by its pid does, costs little in a busy kernel and up to 10 ms in a
 // quiet one. The figure that counts is how much more than bare the leaf costs,
 // which ought to be the same in both; -bench Command shows them side by side.
+//
+// "unified" is v2 by itself on a host that has both: the hierarchy of that name has few controllers there, but to enter it and leave it is the same.
 func BenchmarkCommand(b *testing.B) {
-	for name, pause := range map[string]time.Duration{"hot": 0, "paused": 25 * time.Millisecond} {
-		b.Run(name+"/bare", func(b *testing.B) {
-			benchPaused(b, pause, func() { require.NoError(b, command(&Leaf{dirFD: -1}, "true").Run()) })
+	for _, c := range []struct {
+		name  string
+		pause time.Duration
+	}{{"hot", 0}, {"paused", 25 * time.Millisecond}} {
+		b.Run(c.name+"/bare", func(b *testing.B) {
+			benchPaused(b, c.pause, func() { require.NoError(b, command(&Leaf{dirFD: -1}, "true").Run()) })
 		})
-		b.Run(name+"/leaf", func(b *testing.B) {
-			m := testManager(b, benchLimits)
-			benchPaused(b, pause, func() {
-				l, err := m.NewLeaf("cmd", Limits{})
-				require.NoError(b, err)
-				require.NoError(b, run(command(l, "true")))
-				_, err = l.Totals()
-				require.NoError(b, err)
-				require.NoError(b, l.Delete())
-			})
-		})
+		b.Run(c.name+"/leaf", func(b *testing.B) { benchLeaf(b, c.pause, testManager(b, benchLimits)) })
+		b.Run(c.name+"/unified", func(b *testing.B) { benchLeaf(b, c.pause, unifiedManager(b)) })
 	}
+}
+
+func benchLeaf(b *testing.B, pause time.Duration, m *Manager) {
+	benchPaused(b, pause, func() {
+		l, err := m.NewLeaf("cmd", Limits{})
+		require.NoError(b, err)
+		require.NoError(b, run(command(l, "true")))
+		_, err = l.Totals()
+		require.NoError(b, err)
+		require.NoError(b, l.Delete())
+	})
+}
+
+// unifiedManager is one without limits in the unified hierarchy of a host that has v1 beside it.
+func unifiedManager(b *testing.B) *Manager {
+	h, err := Detect()
+	require.NoError(b, err)
+	base, err := h.Base(HugetlbController)
+	all := len(base.Dirs)
+	base.Dirs = slices.DeleteFunc(base.Dirs, func(d Dir) bool { return d.Version == 1 })
+	if err != nil || all == len(base.Dirs) || len(base.Dirs) == 0 {
+		b.Skip("no host with both hierarchies, or nothing in v2")
+	}
+	w, err := NewOwner(base, os.Getpid(), Options{})
+	require.NoError(b, err)
+	m, err := New(w.Parent(), "sb", Limits{Hugepages: []HugepageLimit{{Size: 2 << 20}}})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, m.Delete()); require.NoError(b, w.Close()) })
+	return m
 }
 
 // benchPaused measures f alone, and not the pauses between, by its median: an
