@@ -76,6 +76,7 @@ var hosts = map[string]func(args []string){
 	},
 	"say":          func([]string) { say("main ran") },
 	"unprivileged": func([]string) { unprivileged() },
+	"answering":    func([]string) { answering() },
 	"ignorant":     func([]string) { ignorant() },
 }
 
@@ -208,8 +209,8 @@ func TestHostAndZygoteKilled(t *testing.T) {
 	assert.Empty(t, before.Await(20*time.Second))
 }
 
-// unprivileged gives up all power after Prepare and then uses everything.
-func unprivileged() {
+// giveUpPrivileges leaves all power to the zygote.
+func giveUpPrivileges() {
 	check(Prepare())
 	check(syscall.Setgroups(nil))
 	check(syscall.Setresgid(65534, 65534, 65534))
@@ -217,6 +218,11 @@ func unprivileged() {
 	if _, err := os.ReadFile("/etc/shadow"); err == nil {
 		say("still has its privileges")
 	}
+}
+
+// unprivileged gives up all power after Prepare and then uses everything.
+func unprivileged() {
+	giveUpPrivileges()
 	sb, err := New(WithMemory("64m"), WithPids(20))
 	check(err)
 	check(sb.WriteFile("/box/in", []byte("data"), 0o644))

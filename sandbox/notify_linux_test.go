@@ -298,7 +298,7 @@ func TestNotifyLeftovers(t *testing.T) {
 	eventually(t, "made", func() bool { _, err := sb.FS().Open("tmp/x"); return err == nil })
 }
 
-// A host program that has given up its privileges still reads what the job points to: the zygote does it.
+// Without a PID namespace of its own the command is known by its user namespace, and by the host's numbers.
 func TestNotifyWithoutPIDNamespace(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
