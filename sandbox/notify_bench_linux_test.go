@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -30,20 +31,41 @@ func BenchmarkSupervised(b *testing.B) {
 	b.ReportMetric(median(took[1])/median(took[0]), "ratio")
 }
 
-// BenchmarkAsked is what a call costs that a handler answers, beside one that the filter answers.
+// BenchmarkAsked is what a call costs that a handler answers, beside one that the filter refuses and the plainest call that there is, by medians.
 func BenchmarkAsked(b *testing.B) {
 	ask := func(seccomp.Call) seccomp.Answer { return seccomp.Refuse(1) }
-	for name, opts := range map[string][]Option{
-		"handler": {WithSeccomp(seccomp.Default(), seccomp.Notify("mkdirat", ask))},
-		"filter":  {WithSeccomp(seccomp.Default().With(seccomp.Rule{Names: []string{"mkdirat"}, Action: seccomp.Errno(1)}))},
-	} {
-		b.Run(name, func(b *testing.B) {
-			const calls = 5000
-			sb := newBox(b, append(opts, asVictim(b))...)
-			for b.Loop() {
-				play(b, sb, "mkdirs", "5000")
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/calls, "ns/call")
-		})
+	read := func(c seccomp.Call) seccomp.Answer {
+		if _, err := c.Path(c.Args[1]); err != nil {
+			b.Error(err)
+		}
+		return seccomp.Refuse(1)
 	}
+	cases := []struct {
+		name string
+		opt  Option
+	}{
+		{"handler", WithSeccomp(seccomp.Default(), seccomp.Notify("mkdirat", ask))},
+		{"reading", WithSeccomp(seccomp.Default(), seccomp.Notify("mkdirat", read))}, // a path
+		{"filter", WithSeccomp(seccomp.Default().With(seccomp.Rule{Names: []string{"mkdirat"}, Action: seccomp.Errno(1)}))},
+	}
+	took := map[string][]float64{}
+	var boxes []*Sandbox
+	for _, c := range cases {
+		boxes = append(boxes, newBox(b, c.opt, asVictim(b)))
+	}
+	for b.Loop() {
+		for i, c := range cases {
+			v := values(play(b, boxes[i], "timed", "500"))
+			for from, to := range map[string]string{"mkdir": c.name, "plain": "plain"} {
+				ns, err := strconv.ParseFloat(v[from], 64)
+				require.NoError(b, err)
+				took[to] = append(took[to], ns)
+			}
+		}
+	}
+	median := func(name string) float64 { slices.Sort(took[name]); return took[name][len(took[name])/2] }
+	for name := range took {
+		b.ReportMetric(median(name), "ns-"+name)
+	}
+	b.ReportMetric(median("handler")/median("plain"), "ratio")
 }

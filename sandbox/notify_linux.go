@@ -228,8 +228,12 @@ func inTimeOf(d time.Duration, f func()) bool {
 	}
 }
 
-// memory has the zygote open the memory of a thread.
+// memory opens the memory of a thread: by this program's own right, which is quickest, or by the zygote's. A thread of the same number that is
+// another's does no harm: what was read counts only if the call still waits afterwards, and then so does its thread.
 func (e *engine) memory(command uint64, tid int) (io.ReaderAt, error) {
+	if f, err := os.Open(fmt.Sprintf("/proc/%d/mem", tid)); err == nil {
+		return f, nil
+	}
 	_, fds, err := e.z.call(request{kind: wire.Memory, body: wire.MemoryRequest{Command: command, TID: tid}})
 	if err != nil {
 		return nil, err

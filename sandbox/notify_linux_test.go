@@ -388,6 +388,18 @@ func init() {
 		}
 		fmt.Println(last, same)
 	}
+	// timed is for the benchmark: what mkdirs takes, in ns a call, and what as many of the plainest call do.
+	parts["timed"] = func(args []string) {
+		n := 0
+		_, _ = fmt.Sscan(args[0], &n)
+		for name, call := range map[string]func(){"mkdir": func() { mk("/tmp/x", 0o755) }, "plain": func() { unix.Getppid() }} {
+			begin := time.Now()
+			for range n {
+				call()
+			}
+			fmt.Printf("%s=%d\n", name, time.Since(begin).Nanoseconds()/int64(n))
+		}
+	}
 	parts["flood"] = func(args []string) {
 		threads, each := 0, 0
 		_, _ = fmt.Sscan(args[0], &threads)

@@ -60,7 +60,7 @@ type useKey struct {
 	class string
 }
 
-// Learn runs the trials one after the other. A program under observation is slower, some 20 µs for each call, and waits for nothing
+// Learn runs the trials one after the other. A program under observation is slower, as [Notify] says of each call, and waits for nothing
 // else. An error is that of the first trial that failed; what was gathered until then comes with it, for the calls that were refused may
 // be why.
 func (l Learner) Learn(ctx context.Context, trials ...Trial) (*Learned, error) {
