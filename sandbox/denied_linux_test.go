@@ -56,6 +56,25 @@ func TestDeniedIsNamed(t *testing.T) {
 	}
 }
 
+// What makes a denied call is killed wherever in the command it is, though other commands go on and, for an ordinary user, no cgroup holds it: neither it nor
+// another that follows is left waiting for an answer that never comes.
+func TestDeniedChildIsKilled(t *testing.T) {
+	t.Parallel()
+	answered(t)
+	sb := standing(t, killing(), asVictim(t))
+	other := sb.Command("/bin/sleep", "1000")
+	require.NoError(t, other.Start(inTime(t)))
+	res := part(t, sb, "denied", "children")
+	assert.Equal(t, SyscallDenied, res.Verdict)
+	require.NotNil(t, res.Denied)
+	assert.NotZero(t, res.Denied.TID)
+	eventually(t, "both children gone", func() bool { return sh(t, sb, "grep -l '^[o]ne-of-two' /proc/[0-9]*/cmdline 2>/dev/null | wc -l") == "0" })
+	require.NoError(t, other.Kill())
+	res, err := other.Wait()
+	require.NoError(t, err)
+	assert.Equal(t, Killed, res.Verdict)
+}
+
 // A SIGSYS of the program's own making is no denied call, whatever the filter does.
 func TestOwnSignalIsNotDenied(t *testing.T) {
 	t.Parallel()
@@ -149,6 +168,15 @@ func init() {
 			call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC)
 		case "thread":
 			go call(unix.SYS_KEYCTL, 1, 2, 3, 4, 5)
+			select {}
+		case "children":
+			for range 2 {
+				_, err := syscall.ForkExec("/proc/self/exe", []string{"one-of-two"}, &syscall.ProcAttr{Env: []string{partEnv + "=denied child again"}, Files: []uintptr{0, 1, 2}})
+				if err != nil {
+					fmt.Println(err)
+					os.Exit(4)
+				}
+			}
 			select {}
 		case "child":
 			// A grandchild, of which nobody hears.

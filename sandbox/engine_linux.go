@@ -503,6 +503,11 @@ func (e *engine) kill(id uint64) {
 	_, _, _ = e.z.call(request{kind: wire.Signal, body: wire.SignalRequest{Command: id, All: true}})
 }
 
+// killProcess kills the process of a thread in the sandbox: without a cgroup nobody knows what else a command has than its first one.
+func (e *engine) killProcess(tid int) {
+	_, _, _ = e.z.call(request{kind: wire.Signal, body: wire.SignalRequest{Box: e.box, TID: tid}})
+}
+
 func (p *process) signal(sig syscall.Signal) error {
 	_, _, err := p.e.z.call(request{kind: wire.Signal, body: wire.SignalRequest{Command: p.id, Signal: int(sig)}})
 	if err != nil && strings.Contains(err.Error(), os.ErrProcessDone.Error()) {

@@ -172,14 +172,25 @@ func (s *supervision) listen(id uint64, fd int) {
 			Memory: func(tid int) (io.ReaderAt, error) { return s.e.memory(id, tid) },
 			Denied: func(c seccomp.Call) {
 				s.deny(c)
-				s.live.Go(func() { s.e.kill(id) })
+				s.live.Go(func() {
+					s.e.kill(id)
+					s.doom(c)
+				})
 			},
+			Doomed: s.doom,
 		}
 		if err := sup.Serve(s.ctx, f); err != nil {
 			s.failed(err)
 			s.e.kill(id) // nobody answers for it any more
 		}
 	}()
+}
+
+// doom ends the process whose call is never to be answered, where no cgroup does it.
+func (s *supervision) doom(c seccomp.Call) {
+	if !s.e.grouped {
+		s.e.killProcess(c.TID)
+	}
 }
 
 func (s *supervision) deny(c seccomp.Call) {

@@ -19,6 +19,8 @@ type Supervisor struct {
 	// Denied is called, once, with the first call that Program kills for. The calling thread waits until it is killed, which is for Denied to bring
 	// about; the call is never made. From then on nothing is answered any more.
 	Denied func(Call)
+	// Doomed, if set, is called with each call that comes after that one, by whatever thread: it waits as well.
+	Doomed func(Call)
 	// Failed, if set, is told of a handler that panicked, was late, or gave an answer that the kernel refused.
 	Failed func(error)
 }

@@ -45,8 +45,12 @@ func (s *Supervisor) Serve(ctx context.Context, file *os.File) error {
 			return l.ended(ctx, err)
 		}
 		if denied || s.Program.Decide(c) == KillProcess {
-			if !denied && s.Denied != nil {
-				s.Denied(c)
+			told := s.Denied
+			if denied {
+				told = s.Doomed
+			}
+			if told != nil {
+				told(c)
 			}
 			denied = true
 			cancel() // handlers under way work for nothing

@@ -144,11 +144,13 @@ type DoRequest struct {
 	Launch Launch
 }
 
-// SignalRequest sends a signal to a command's first process, or kills all of the command.
+// SignalRequest sends a signal to a command's first process, or kills all of the command, or kills the process of a thread in a sandbox.
 type SignalRequest struct {
 	Command uint64
 	Signal  int
 	All     bool
+	Box     uint64 // with TID
+	TID     int    // by its number where the zygote is; 0: none
 }
 
 // FreezeRequest stops or resumes all commands of a sandbox.

@@ -277,6 +277,13 @@ func (z *zygote) signal(m *wire.Message) error {
 	if err := m.Decode(&req); err != nil {
 		return err
 	}
+	if req.TID != 0 {
+		b, err := z.box(req.Box)
+		if err != nil {
+			return err
+		}
+		return b.killThread(req.TID)
+	}
 	c, err := z.find(req.Command)
 	if err != nil {
 		return err

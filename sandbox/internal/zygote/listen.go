@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
@@ -68,14 +70,66 @@ func copyAt(at uint64, mem []byte) (int, error) {
 	return fd, nil
 }
 
-// memoryOf opens the memory of a thread in the sandbox. As root it refuses threads that are not in its namespaces: the host program may have
-// fewer rights by now than this process.
+// memoryOf opens the memory of a thread in the sandbox.
 func (b *box) memoryOf(tid int) (int, error) {
-	dir, err := unix.Open(fmt.Sprintf("/proc/%d", tid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := b.thread(tid)
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(dir)
+	return unix.Openat(dir, "mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+// killThread kills the process of a thread in the sandbox.
+func (b *box) killThread(tid int) error {
+	dir, err := b.thread(tid)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	status, err := unix.Openat(dir, "status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	text := make([]byte, 4096)
+	n, err := unix.Read(status, text)
+	_ = unix.Close(status)
+	if err != nil {
+		return err
+	}
+	_, after, _ := strings.Cut(string(text[:n]), "\nTgid:\t")
+	process, _, _ := strings.Cut(after, "\n")
+	pid, err := strconv.Atoi(process)
+	if err != nil {
+		return unix.ESRCH
+	}
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	if err := b.owns(dir); err != nil { // and so it lives, and so the number was its process's when it was looked up
+		return err
+	}
+	return unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+}
+
+// thread opens the folder of a thread in the sandbox. As root it refuses threads that are not in its namespaces: the host program may have
+// fewer rights by now than this process.
+func (b *box) thread(tid int) (int, error) {
+	dir, err := unix.Open(fmt.Sprintf("/proc/%d", tid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := b.owns(dir); err != nil {
+		_ = unix.Close(dir)
+		return -1, err
+	}
+	return dir, nil
+}
+
+// owns looks at the namespaces of the thread whose folder this is.
+func (b *box) owns(dir int) error {
 	own, theirs := make([]byte, 64), make([]byte, 64)
 	for _, kind := range b.kinds() {
 		n, err := unix.Readlink(fmt.Sprintf("/proc/%d/ns/%s", b.init.pid, kind), own)
@@ -83,17 +137,17 @@ func (b *box) memoryOf(tid int) (int, error) {
 			break // PID 1 may not be looked at by an ordinary user, who has no rights to lend
 		}
 		if err != nil {
-			return -1, err
+			return err
 		}
 		k, err := unix.Readlinkat(dir, "ns/"+kind, theirs)
 		if err != nil {
-			return -1, err
+			return err
 		}
 		if string(own[:n]) != string(theirs[:k]) {
-			return -1, unix.ESRCH
+			return unix.ESRCH
 		}
 	}
-	return unix.Openat(dir, "mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	return nil
 }
 
 // kinds are the namespaces by which processes of the sandbox are known.
