@@ -68,7 +68,9 @@ func TestDeniedChildIsKilled(t *testing.T) {
 	assert.Equal(t, SyscallDenied, res.Verdict)
 	require.NotNil(t, res.Denied)
 	assert.NotZero(t, res.Denied.TID)
-	eventually(t, "both children gone", func() bool { return sh(t, sb, "grep -l '^[o]ne-of-two' /proc/[0-9]*/cmdline 2>/dev/null | wc -l") == "0" })
+	eventually(t, "both children gone", func() bool {
+		return sh(t, sb, "grep -l '^[o]ne-of-two' /proc/[0-9]*/cmdline 2>/dev/null | wc -l") == "0"
+	})
 	require.NoError(t, other.Kill())
 	res, err := other.Wait()
 	require.NoError(t, err)
