@@ -381,11 +381,7 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 		if !base.known.Load() {
 			r.base = base.encoded
 		}
-		id, reply, err := e.z.begin(r)
-		if err != nil {
-			return nil, err
-		}
-		m, cut, err := e.awaitStart(ctx, id, reply)
+		id, m, cut, err := e.ask(ctx, r, c.whole && sup == nil)
 		if err != nil {
 			return nil, err
 		}
@@ -395,6 +391,7 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 				return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
 			}
 			base.known.Store(true)
+			exit = make(chan *wire.Exit, 1) // the other may have been closed meanwhile, with the zygote
 			exit <- &x
 			return &process{e: e, id: id, pid: x.PID, exit: exit, keep: c.keep, sup: sup, cut: cut}, nil
 		}
@@ -440,6 +437,20 @@ func (e *engine) startRequest(c *commandSpec, files []programFile) (wire.StartRe
 		}
 	}
 	return req, fds
+}
+
+// ask sends a Start and returns the answer. whole says that nobody is to be told of anything else meanwhile.
+func (e *engine) ask(ctx context.Context, r request, whole bool) (id uint64, m *wire.Message, cut bool, err error) {
+	if whole {
+		if id, m, cut, err = e.startOnLane(ctx, r); err != errNoLane {
+			return id, m, cut, err
+		}
+	}
+	id, reply, err := e.z.begin(r)
+	if err == nil {
+		m, cut, err = e.awaitStart(ctx, id, reply)
+	}
+	return id, m, cut, err
 }
 
 // awaitStart waits for the exec. A launch that neither succeeds nor dies when the context is done is left to the zygote.

@@ -36,6 +36,8 @@ type zygoteClient struct {
 	early   map[uint64]bool               // sandboxes that ended before anybody watched them
 	bases   map[string]*commandBase       // by their encoding
 	shapes  shapes
+	lanes   []*wire.Conn // that nobody uses
+	inLanes int          // how many there are
 	gone    bool
 	why     error
 }
@@ -311,6 +313,7 @@ func (c *zygoteClient) bury(cause error) {
 		close(ch)
 	}
 	c.mu.Unlock()
+	c.closeLanes()
 	_ = c.stderr.Close()
 	close(c.dead)
 }
@@ -381,12 +384,27 @@ func (r *request) standAlone() {
 	}
 }
 
-// begin sends a request and returns its number and where the reply will be.
-func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
+func (r *request) tampered() {
 	if f := tamper.Load(); f != nil {
 		r.standAlone()
-		(*f)(&r)
+		(*f)(r)
 	}
+}
+
+// raw is what goes along with the body.
+func (r *request) raw() (raw []byte) {
+	if r.plan != nil && !r.kept {
+		raw = r.plan.Encode()
+	}
+	if r.kind == wire.Start {
+		raw = wire.JoinParts(r.base, raw)
+	}
+	return raw
+}
+
+// begin sends a request and returns its number and where the reply will be.
+func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
+	r.tampered()
 	id := c.next.Add(1)
 	reply := make(chan *wire.Message, 1)
 	c.mu.Lock()
@@ -405,14 +423,7 @@ func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
 		c.listens[id] = r.listen
 	}
 	c.mu.Unlock()
-	var raw []byte
-	if r.plan != nil && !r.kept {
-		raw = r.plan.Encode()
-	}
-	if r.kind == wire.Start {
-		raw = wire.JoinParts(r.base, raw)
-	}
-	if err := c.conn.Send(r.kind, id, r.body, raw, r.files); err != nil {
+	if err := c.conn.Send(r.kind, id, r.body, r.raw(), r.files); err != nil {
 		c.forget(id)
 		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, os.ErrClosed) || errors.Is(err, io.EOF) {
 			<-c.dead

@@ -74,8 +74,8 @@ func NewConn(fd int) (*Conn, error) {
 	return &Conn{file: f, raw: raw, block: -1}, nil
 }
 
-// NewBlockingConn is NewConn for a process that waits for nothing else: a message wakes the very thread that has called Receive, one of them if there are
-// many. It stays open as long as the process lives.
+// NewBlockingConn is NewConn for who waits for nothing else: a message wakes the very thread that has called Receive, one of them if there are
+// many. It may be closed only when nobody uses it any more.
 func NewBlockingConn(fd int) (*Conn, error) {
 	if err := unix.SetNonblock(fd, false); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
@@ -91,6 +91,13 @@ func Pair() (a, b int, err error) {
 		return -1, -1, os.NewSyscallError("socketpair", err)
 	}
 	return p[0], p[1], nil
+}
+
+// Shut has a Receive that blocks in this process, or will, answer io.EOF.
+func (c *Conn) Shut() {
+	if c.block >= 0 {
+		_ = unix.Shutdown(c.block, unix.SHUT_RD)
+	}
 }
 
 // Close ends the connection; the other side sees end of file.

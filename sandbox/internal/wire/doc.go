@@ -19,6 +19,10 @@
 //	     | ---- CloseBox ----------------> | kills PID 1 and with it everything  |
 //	     | <--- Reply -------------------- |                                     |
 //
-// Every request is answered by exactly one Reply with its number; a Start that succeeded is followed by exactly one Exited. Requests are
+// A program that waits for nothing but a command's end asks for it over a socket of its own, a lane, whose other end is handed over by a Lane: a thread blocks
+// in it on either side, and nothing stands between them. What comes first, Reply or Exited, comes back there; an Exited that follows a Reply, or
+// events, which it must not overtake, comes over the first socket.
+//
+// Every request but Lane is answered by exactly one Reply with its number; a Start that succeeded is followed by exactly one Exited. Requests are
 // independent: a slow one delays no other. No process that runs a job holds either end of the socket.
 package wire

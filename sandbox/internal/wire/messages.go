@@ -29,6 +29,7 @@ const (
 	Memory                    // MemoryRequest: what a thread of a command has in memory, to be read through a descriptor
 	Ready                     // Hello: the zygote's first word
 	Update                    // UpdateRequest
+	Lane                      // one descriptor, of another socket for Starts; not answered
 )
 
 // Hello tells the host program about the zygote.

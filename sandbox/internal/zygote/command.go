@@ -232,16 +232,23 @@ func (z *zygote) unregister(c *command) {
 	c.box.mu.Unlock()
 }
 
-// follow supervises a command that has been started, until it has been reported and nothing is left of it.
-func (z *zygote) follow(c *command, reply *wire.Answer) {
+// follow supervises a command that has been started, until it has been reported and nothing is left of it. reply, if not nil, is still to be sent to
+// who asked, unless the end comes first, which then is the reply.
+func (z *zygote) follow(c *command, asked *wire.Conn, reply *wire.Answer) {
 	exit := &wire.Exit{}
 	brief := c.leaf != nil && !c.req.Keep
 	if brief {
 		c.leaf.KeepOpen() // while the program is being loaded
 	}
 	ended := c.look(exit, wholeTime, reply != nil)
-	if reply != nil && !ended {
-		_ = z.conn.Send(wire.Reply, c.id, reply, nil, nil)
+	watched := c.box.watched()
+	report := z.conn
+	switch {
+	case reply == nil:
+	case ended && (asked == z.conn || !watched):
+		report = asked
+	default:
+		_ = asked.Send(wire.Reply, c.id, reply, nil, nil)
 	}
 	if !ended {
 		if brief {
@@ -250,11 +257,11 @@ func (z *zygote) follow(c *command, reply *wire.Answer) {
 		c.supervise(exit)
 	}
 	c.settle(exit)
-	if c.box.watched() {
+	if watched || c.box.watched() {
 		c.clear() // what happened to the command is told before how it ended
-		_ = z.conn.Send(wire.Exited, c.id, exit, nil, nil)
+		_ = report.Send(wire.Exited, c.id, exit, nil, nil)
 	} else {
-		_ = z.conn.Send(wire.Exited, c.id, exit, nil, nil)
+		_ = report.Send(wire.Exited, c.id, exit, nil, nil)
 		c.clear()
 	}
 	launch.ReapStrangers()

@@ -26,8 +26,7 @@ type zygote struct {
 	spares spares
 	nets   nets
 
-	handlers  sync.WaitGroup // requests under way, and what they have left to be done
-	listening atomic.Int32   // threads that wait for one
+	handlers sync.WaitGroup // requests under way, and what they have left to be done
 
 	mu       sync.Mutex
 	boxes    map[uint64]*box
@@ -63,43 +62,69 @@ func serve() {
 			launch.ReapStrangers()
 		}
 	}()
-	z.listen()
+	<-z.listen(conn, listeners, nil)
 	z.shutdown()
 }
 
-// listeners is how many threads wait for requests at least. More of them come about when there are more requests at once than this, and go.
-const listeners = 3
+const (
+	// listeners is how many threads wait for requests at least. More of them come about when there are more requests at once than this, and go.
+	listeners = 3
+	// laneListeners is the same for a lane, which has one request at a time: one thread may still be clearing away what the last one has left.
+	laneListeners = 2
+)
 
-// listen takes requests until the host program is gone. Each listener handles what it has taken itself: a request wakes one thread and no other.
-func (z *zygote) listen() {
-	gone := make(chan struct{})
+// listen takes requests until the other end is gone, which closes the returned channel. Each listener handles what it has taken itself: a request wakes one thread and no other. When
+// all of them have ended over is called, unless it is nil.
+func (z *zygote) listen(conn *wire.Conn, least int32, over func()) (gone <-chan struct{}) {
+	end := make(chan struct{})
 	var once sync.Once
+	var all sync.WaitGroup
+	var waiting atomic.Int32 // threads
 	var listener func()
 	listener = func() {
+		defer all.Done()
 		for {
-			m, err := z.conn.Receive()
+			m, err := conn.Receive()
 			if err != nil {
-				once.Do(func() { close(gone) })
+				once.Do(func() { close(end) })
 				return
 			}
 			z.handlers.Add(1)
-			if z.listening.Add(-1) == 0 {
-				z.listening.Add(1)
+			if waiting.Add(-1) == 0 {
+				waiting.Add(1)
+				all.Add(1)
 				go listener() // there always is one
 			}
-			z.handle(m)
+			z.handle(conn, m)
 			z.handlers.Done()
-			if z.listening.Add(1) > listeners {
-				z.listening.Add(-1)
+			if waiting.Add(1) > least {
+				waiting.Add(-1)
 				return
 			}
 		}
 	}
-	z.listening.Store(listeners)
-	for range listeners {
+	waiting.Store(least)
+	all.Add(int(least))
+	for range least {
 		go listener()
 	}
-	<-gone
+	if over != nil {
+		go func() { all.Wait(); over() }()
+	}
+	return end
+}
+
+// lane takes Starts from another socket.
+func (z *zygote) lane(m *wire.Message) {
+	if len(m.Files) != 1 {
+		return
+	}
+	conn, err := wire.NewBlockingConn(m.Files[0])
+	if err != nil {
+		return
+	}
+	m.Files = nil
+	z.listen(conn, laneListeners, func() { _ = conn.Close() })
 }
 
 func fatal(err error) {
@@ -140,10 +165,14 @@ func imageFD() (int, error) {
 }
 
 // handle answers one request.
-func (z *zygote) handle(m *wire.Message) {
+func (z *zygote) handle(conn *wire.Conn, m *wire.Message) {
 	defer m.CloseFiles()
-	if m.Kind == wire.Start {
-		z.handleStart(m)
+	switch m.Kind {
+	case wire.Start:
+		z.handleStart(conn, m)
+		return
+	case wire.Lane:
+		z.lane(m)
 		return
 	}
 	answer, files, err := z.dispatch(m)
@@ -153,14 +182,14 @@ func (z *zygote) handle(m *wire.Message) {
 	if err != nil {
 		answer.Error = toWire(err)
 	}
-	_ = z.conn.Send(wire.Reply, m.ID, answer, nil, files)
+	_ = conn.Send(wire.Reply, m.ID, answer, nil, files)
 	for _, fd := range files {
 		_ = unix.Close(fd)
 	}
 }
 
 // handleStart starts a command and follows it to its end.
-func (z *zygote) handleStart(m *wire.Message) {
+func (z *zygote) handleStart(conn *wire.Conn, m *wire.Message) {
 	c, answer, err := z.start(m)
 	if answer == nil {
 		answer = &wire.Answer{}
@@ -170,13 +199,13 @@ func (z *zygote) handleStart(m *wire.Message) {
 		answer.Error = toWire(err)
 	}
 	if !whole {
-		_ = z.conn.Send(wire.Reply, m.ID, answer, nil, nil)
+		_ = conn.Send(wire.Reply, m.ID, answer, nil, nil)
 		answer = nil
 	}
 	// The program alone has its files now: whoever reads from it sees the end when it ends.
 	m.CloseFiles()
 	if err == nil {
-		z.follow(c, answer)
+		z.follow(c, conn, answer)
 	}
 }
 
