@@ -180,6 +180,8 @@ func TestCacheKey(t *testing.T) {
 		{Rules: []Rule{rule(Allow, []Arg{{ValueTwo: 1}}, "read")}},
 		{Rules: []Rule{{Names: []string{"read"}, Action: Allow, Arches: []Arch{AMD64}}}},
 		{Default: Allow, Flags: FlagLog},
+		{Default: Allow, SubArches: []Arch{I386}},
+		{Default: Allow, SubArches: []Arch{I386, ARM}},
 		Default(), Default().WithDenied(Trap),
 	}
 	seen := map[string]int{}
