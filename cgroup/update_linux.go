@@ -11,7 +11,10 @@ import (
 // as they are, so do devices and sizes of pages that are not named; Max or
 // AllOfThem takes a limit away. All are changed or none: if one is refused those
 // changed before it are set back. Controllers that New did not set up cannot be
-// added: ErrUnsupported.
+// added, on either hierarchy: ErrUnsupported. On v1 that is another hierarchy,
+// into which all running tasks would have to be moved while they fork; on v2 it
+// would be enabled in the groups above, of which others live as well, and the
+// accounts of what runs would begin in the middle.
 //
 // Memory below what is in use: the kernel reclaims first. If that is not
 // enough it kills on v2, until the limit is met; on v1 it refuses with EBUSY.

@@ -82,7 +82,11 @@ func TestMemoryIsTheJobsAlone(t *testing.T) {
 		assert.Positive(t, res.Usage.PeakMemory)
 		assert.Less(t, res.Usage.PeakMemory, int64(4<<20))
 	}
-	_, res := try(t, sb, hog(20))
+	// dd touches all of a buffer of half of it.
+	_, res := try(t, sb, "exec dd if=/dev/zero of=/dev/null bs=2M count=1")
+	assert.Equal(t, OK, res.Verdict)
+	assert.Greater(t, res.Usage.PeakMemory, int64(2<<20))
+	_, res = try(t, sb, hog(20))
 	assert.Equal(t, MemoryExceeded, res.Verdict, "control: the limit is on")
 }
 

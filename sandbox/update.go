@@ -15,7 +15,8 @@ var updateOptions = []string{
 // Update changes limits of the standing sandbox, and of the commands that run in it, each of which keeps to limits of its own that are tighter. What
 // is not given stays as it is. All of it is changed or, if the error is not nil, nothing. What can change are the limits of cgroups, and
 // WithCPUTime, WithWallTime and WithOutput, which are those of commands started afterwards; any other option, and BestEffort, is an ErrInvalid
-// that names it. The Report has the new limits, and Restart and Clone keep them.
+// that names it. The Report has the new limits, and Restart and Clone keep them. What commands see of their groups follows; the files that WithProc made of
+// the limits tell of the old ones until Restart.
 //
 // A limit needs the controller of one that New was given: to give a sandbox CPUs later, say, make it with a loose WithCPUs.
 // Memory and pids can always be limited. Otherwise the error is ErrUnsupported, as where there is no cgroup.
