@@ -24,7 +24,7 @@ type Learner struct {
 	// Base is what the program may do while it is learnt from. Every call is asked about, and one that Base refuses is noted and
 	// refused as Base does, not executed: learning from a program is no more dangerous than running it under Base. To learn from one
 	// that needs more than Default, give it a policy that lets it have that. No rules stand for Default; where Base kills or asks,
-	// the call is refused with EPERM.
+	// the call is refused with EPERM. Programs of sub-architectures cannot be learnt from, whatever Base lets in: their first call ends them.
 	Base Policy
 	// Exact leaves out of the policy what was not seen. Otherwise it also has the calls that differ from those seen only in what the
 	// libc of the day or the timing of a run chooses: read beside readv, openat beside open, futex, what signal handlers
