@@ -206,8 +206,9 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	b.lifeline = pipe[1]
 	r := &launch.Request{
 		Plan: p, Files: append([]int{z.image, pipe[0]}, files...), Mode: launch.Mode(req.Launch.Mode),
-		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout), Keep: plan.None,
+		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout), Keep: plan.None, Handle: &launch.Handle{},
 	}
+	defer z.launching(r.Handle)()
 	if req.Net {
 		if r.Net, err = z.nets.take(); err != nil {
 			return err

@@ -31,8 +31,10 @@ type zygote struct {
 	mu       sync.Mutex
 	boxes    map[uint64]*box
 	commands map[uint64]*command
-	bases    map[uint64]*plan.Plan // that plans of commands begin with
-	plans    map[uint64]*plan.Plan // of sandboxes, that others may be made by
+	bases    map[uint64]*plan.Plan   // that plans of commands begin with
+	plans    map[uint64]*plan.Plan   // of sandboxes, that others may be made by
+	launches map[*launch.Handle]bool // of sandboxes that are being set up
+	leaving  bool                    // the host program is gone
 	lastBox  atomic.Uint64
 }
 
@@ -263,6 +265,7 @@ var errGone = errors.New("no such sandbox")
 
 // shutdown ends every sandbox: the host program is gone, or has closed the socket.
 func (z *zygote) shutdown() {
+	z.endLaunches()
 	done := make(chan struct{})
 	go func() {
 		z.endAll()
@@ -274,6 +277,33 @@ func (z *zygote) shutdown() {
 	select {
 	case <-done:
 	case <-time.After(2 * time.Second): // what still hangs is swept by the next host program
+	}
+}
+
+// launching has a set-up end with the host program, whatever it waits for, until the returned function is called.
+func (z *zygote) launching(h *launch.Handle) (done func()) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.launches == nil {
+		z.launches = map[*launch.Handle]bool{}
+	}
+	z.launches[h] = true
+	if z.leaving {
+		h.Kill()
+	}
+	return func() {
+		z.mu.Lock()
+		defer z.mu.Unlock()
+		delete(z.launches, h)
+	}
+}
+
+func (z *zygote) endLaunches() {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.leaving = true
+	for h := range z.launches {
+		h.Kill()
 	}
 }
 
