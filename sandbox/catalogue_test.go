@@ -38,7 +38,7 @@ var attacks = []attack{
 	{16, "pivot impossible", []string{"sandbox.TestCase16NoPivot"}, ""},
 	{17, "odd bytes in overlay paths", []string{"sandbox.TestLayersWithOddPaths", "sandbox.TestCase17UpperWithOddPath"}, ""},
 	{18, "output or its parent a symlink", []string{"sandbox.TestWriteFileAndFS", "sandbox.TestFilesOfOthersBehindLinks"}, ""},
-	{19, "chown and rm on paths made inside", []string{"rootfs/internal/tree.TestRemove", "sandbox.TestVolumeOfAFailedSandbox"}, ""},
+	{19, "chown and rm on paths made inside", []string{"sandbox.TestCase19LinksInAVolume", "rootfs/internal/tree.TestRemove", "sandbox.TestVolumeOfAFailedSandbox"}, ""},
 	{20, "undeletable directories", []string{"sandbox.TestCase21VolumeWithDeepTreeIsRemoved"}, ""},
 	{21, "deep trees, odd names", []string{"sandbox.TestCase21VolumeWithDeepTreeIsRemoved", "sandbox.TestReadDirOfManyAndOddNames"}, ""},
 	{22, "masked files are empty", []string{"sandbox.TestProcIsMasked"}, ""},

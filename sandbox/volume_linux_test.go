@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -130,4 +131,43 @@ func TestCase21VolumeWithDeepTreeIsRemoved(t *testing.T) {
 	require.NoError(t, v.Remove())
 	assert.NoDirExists(t, v.Path())
 	assert.FileExists(t, precious)
+}
+
+// Case 19: a job leaves links in its volume to a directory of the host's, by names that somebody may touch. A sandbox that takes the volume next gives nothing away by them, and with the volume only the links go
+// (CVE-2024-28185, CVE-2024-28189). Control: what goes by path does reach the host's file.
+func TestCase19LinksInAVolume(t *testing.T) {
+	t.Parallel()
+	victim := filepath.Join(t.TempDir(), "victim")
+	require.NoError(t, os.Mkdir(victim, 0o700))
+	file := filepath.Join(victim, "file")
+	require.NoError(t, os.WriteFile(file, []byte("precious"), 0o600))
+	was, err := os.Stat(file)
+	require.NoError(t, err)
+	v := volumeIn(t, "links")
+	sb := standing(t, WithVolume(v, "/data"))
+	sh(t, sb, fmt.Sprintf("cd /data && ln -s %s dir && ln -s %s file && ln -s %s lock && mkdir -p a/b && ln -s ../../../../../../../../..%s a/b/up && chmod 777 a", victim, file, file, victim))
+	require.NoError(t, sb.Close())
+	unharmed := func(when string) {
+		t.Helper()
+		now, err := os.Stat(file)
+		require.NoError(t, err, when)
+		assert.Equal(t, was.Sys().(*syscall.Stat_t).Uid, now.Sys().(*syscall.Stat_t).Uid, when)
+		assert.Equal(t, was.Mode(), now.Mode(), when)
+		data, err := os.ReadFile(file)
+		require.NoError(t, err, when)
+		assert.Equal(t, "precious", string(data), when)
+	}
+	next := standing(t, WithVolume(v, "/data"))
+	out, res := try(t, next, "cat /data/file /data/dir/file /data/a/b/up/file")
+	assert.NotZero(t, res.ExitCode, out)
+	assert.NotContains(t, out, "precious")
+	require.Error(t, next.WriteFile("/data/file", []byte("x"), 0o644), "what the link says does not exist inside")
+	require.NoError(t, next.Close())
+	unharmed("taken by another")
+	data, err := os.ReadFile(filepath.Join(v.Path(), "dir", "file"))
+	require.NoError(t, err)
+	assert.Equal(t, "precious", string(data), "the control")
+	require.NoError(t, v.Remove())
+	assert.NoDirExists(t, v.Path())
+	unharmed("removed")
 }
