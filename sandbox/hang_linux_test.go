@@ -45,7 +45,7 @@ func TestHang(t *testing.T) {
 	for range 4 {
 		launch(func() error {
 			c := sb.Command("/hang/program")
-			c.Limits.WallTime = 300 * time.Millisecond
+			c.Limits.WallTime = time.Second
 			_, err := c.Run(context.Background())
 			return err
 		}, func(err error) {
@@ -56,18 +56,20 @@ func TestHang(t *testing.T) {
 			}
 		})
 		launch(func() error {
-			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
-			_, err := sb.Run(ctx, "/hang/program")
+			res, err := sb.Run(ctx, "/hang/program")
+			if err == nil {
+				err = res.Err() // it was killed just as it could have begun
+			}
 			return err
 		}, func(err error) {
 			assert.Error(t, err)
 			assert.True(t, errors.Is(err, context.DeadlineExceeded) || errors.Is(err, unix.EINTR), "%v", err)
 		})
 	}
-	for range 8 {
-		returns(t, "the control: somebody opens the program", func() { <-hang.opened })
-	}
+	// On a quick machine all eight of them do; on a slow one the time of some is up before.
+	returns(t, "the control: somebody opens the program", func() { <-hang.opened })
 	returns(t, "another sandbox", func() {
 		for range 20 {
 			res, err := other.Run(context.Background(), "/bin/true")
