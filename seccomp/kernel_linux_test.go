@@ -143,17 +143,22 @@ func TestKernelSubArch(t *testing.T) {
 	names := []string{"int80", "int80-mount", "int80-unknown"}
 	cmd := victimCommand("none")
 	cmd.Env = append(cmd.Env, victimTries+"="+strings.Join(names, ","))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		skip(t, "not exercised: the kernel has no i386 emulation: "+string(out))
+	out, err := cmd.Output()
+	if err != nil {
+		skip(t, "not exercised: the kernel has no i386 emulation: "+stderr(err))
 	}
-	assert.Equal(t, syscall.EFAULT, runTries(t, "none", "", names...)["int80-mount"], "the control")
+	control := map[string]syscall.Errno{}
+	require.NoError(t, json.Unmarshal(out, &control))
+	assert.Equal(t, map[string]syscall.Errno{"int80": 0, "int80-mount": syscall.EFAULT, "int80-unknown": syscall.ENOSYS}, control)
 	for backend := range backends {
+		if testing.Short() && backend != Backend { // the interpreter has all of them
+			continue
+		}
 		got := runTries(t, "386", backend, names...)
 		assert.Equal(t, map[string]syscall.Errno{"int80": 0, "int80-mount": syscall.EPERM, "int80-unknown": syscall.ENOSYS}, got, backend)
-		assert.Zero(t, runTries(t, "386, kill", backend, "int80")["int80"], backend)
 	}
 	cmd = victimCommand("386, kill")
-	cmd.Env = append(cmd.Env, victimTries+"=int80-mount")
+	cmd.Env = append(cmd.Env, victimTries+"=int80,int80-mount")
 	var exit *exec.ExitError
 	require.ErrorAs(t, cmd.Run(), &exit)
 	assert.Equal(t, syscall.SIGSYS, exit.Sys().(syscall.WaitStatus).Signal())
