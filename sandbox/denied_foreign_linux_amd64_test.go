@@ -74,6 +74,9 @@ func TestForeignProgram(t *testing.T) {
 		{"kill", kills, SyscallDenied, "", "386: write(arg0=0x1, "},
 		{"kill, 386", letIn(kills), SyscallDenied, "32\n", "386: mount(arg0=0x0, "},
 	} {
+		if testing.Short() && (c.name == "default, 386" || c.name == "kill") {
+			continue // each has a sandbox of its own; docker and "kill, 386" show as much
+		}
 		t.Run(c.name, func(t *testing.T) {
 			if c.verdict == SyscallDenied {
 				answered(t)
