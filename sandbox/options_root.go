@@ -40,7 +40,7 @@ func WithRootfs(dir string) Option {
 // WithBind shows a file or directory of the host, src, at dst inside: writable by whoever
 // may write to it on the host, unless ReadOnly is among the flags. A relative src starts
 // at the host program's current directory; dst is absolute. Binds are recursive, nosuid
-// and nodev.
+// and nodev. What other options put at a path inside a bind needs a place there that exists: nothing is made on the host.
 func WithBind(src, dst string, flags ...rootfs.Flags) Option {
 	var all rootfs.Flags
 	for _, f := range flags {

@@ -397,7 +397,9 @@ func (r *rootPlan) tmpfs(op rootfs.Tmpfs, more ...string) plan.Reg {
 func (r *rootPlan) parents(target string) {
 	if dir := path.Dir(target); dir != "/" && !r.made[dir] {
 		r.parents(dir)
-		r.mkdirat(dir, 0o755)
+		if inBind(r.ops, dir) == nil {
+			r.mkdirat(dir, 0o755)
+		}
 		r.made[dir] = true
 	}
 }
@@ -411,10 +413,12 @@ func octal(mode uint32) plan.Arg { return plan.Flag(uint64(mode), fmt.Sprintf("%
 // mountPoint makes a directory or an empty file at a path, if it can be.
 func (r *rootPlan) mountPoint(target string, dir bool) {
 	r.parents(target)
-	if dir {
+	switch {
+	case inBind(r.ops, target) != nil: // it is there, or is not made
+	case dir:
 		r.mkdirat(target, 0o755)
 		r.made[target] = true
-	} else {
+	default:
 		fd := r.create(target, 0o644, unix.EROFS, unix.EEXIST, unix.EISDIR)
 		r.close(fd)
 	}

@@ -96,8 +96,52 @@ func openSources(s *spec, f *hostFacts, ops *[]rootfs.Op) (*sources, error) {
 		kept = append(kept, op)
 	}
 	*ops = kept
+	if err := found.checkPoints(kept); err != nil {
+		return found, err
+	}
 	found.layered = s.writable() || found.incomplete(kept)
 	return found, nil
+}
+
+// inBind returns the bind in which a path is, and is not the bind itself; nil if it is in something else.
+func inBind(ops []rootfs.Op, target string) *rootfs.Bind {
+	var holder rootfs.Op
+	for _, op := range ops {
+		switch op.(type) {
+		case rootfs.Bind, rootfs.Tmpfs, rootfs.Dev, rootfs.Proc:
+			if p := op.Path(); p != target && rootfs.Within(target, p) && (holder == nil || rootfs.Within(p, holder.Path())) {
+				holder = op
+			}
+		}
+	}
+	if b, ok := holder.(rootfs.Bind); ok {
+		return &b
+	}
+	return nil
+}
+
+// checkPoints refuses a mount point that would have to be made in what a bind shows, which is the host's. It is a guess like that of incomplete.
+func (s *sources) checkPoints(ops []rootfs.Op) error {
+	for _, op := range ops {
+		dir := true
+		switch o := op.(type) {
+		case rootfs.Bind:
+			dir = s.at[o.Source].dir
+		case rootfs.Tmpfs:
+		default:
+			continue
+		}
+		in := inBind(ops, op.Path())
+		if in == nil || s.at[in.Source].fd < 0 || has(s.at[in.Source].fd, strings.TrimPrefix(op.Path(), in.Target), dir) {
+			continue
+		}
+		label := "WithBind"
+		if _, ok := op.(rootfs.Tmpfs); ok {
+			label = "WithTmpfs"
+		}
+		return &Error{Stage: "root", Op: label, Path: op.Path(), Err: fmt.Errorf("is not there in what bind %s shows, and nothing is made on the host: %w", quotePath(in.Target), unix.ENOENT)}
+	}
+	return nil
 }
 
 // open opens a path of the host, which must be readable, and a directory searchable.

@@ -85,6 +85,33 @@ func TestVolumeOfAFailedSandbox(t *testing.T) {
 	assert.FileExists(t, filepath.Join(v.Path(), "f"))
 }
 
+// What is mounted in a bind needs a place there: none is made on the host, in a bind that may be written to neither.
+func TestBindMakesNoMountPoint(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o777))
+	for _, flags := range []rootfs.Flags{0, ReadOnly} {
+		for _, o := range []Option{WithTmpfs("/data/sub", "1m"), WithTmpfs("/data/a/b", "1m"), WithBind("/usr", "/data/usr", ReadOnly), WithBind("/etc/passwd", "/data/file", ReadOnly)} {
+			_, err := New(WithBind(dir, "/data", flags), o)
+			require.ErrorIs(t, err, os.ErrNotExist)
+			assert.Contains(t, err.Error(), "nothing is made on the host")
+		}
+	}
+	v := volumeIn(t, "points")
+	_, err := New(WithVolume(v, "/data"), WithTmpfs("/data/sub", "1m"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	made, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, made)
+	// Control: where there is a place it is used.
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755))
+	sb := standing(t, WithBind(dir, "/data"), WithTmpfs("/data/a/b", "1m"), WithTmpfs("/data/a/b/made/in/memory", "1m"))
+	assert.Equal(t, "memory", sh(t, sb, "ls /data/a/b/made/in"))
+	made, err = os.ReadDir(filepath.Join(dir, "a", "b"))
+	require.NoError(t, err)
+	assert.Empty(t, made)
+}
+
 // Without being asked to, a bind makes nothing on the host.
 func TestBindMakesNoSource(t *testing.T) {
 	t.Parallel()
