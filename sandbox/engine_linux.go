@@ -37,6 +37,7 @@ type engine struct {
 	counted bool                    // CPU time is accounted
 	ended   chan struct{}           // closed when PID 1 is gone
 	shape   *shape                  // what it has in common with others
+	setup   *initSetup              // of that, what PID 1 walked
 	held    *holdings               // of the host, until close
 	scratch atomic.Pointer[os.File] // the layer in memory that the job writes to; nil: none
 	idBase  uint32                  // the first of the sandbox's own range of ids on the host; 0: none
@@ -66,6 +67,7 @@ func tryEngine(s *spec) (_ *engine, err error) {
 			e.lap("zygote", &begin)
 			if src, ok := e.useShape(sh); ok {
 				defer src.close()
+				e.useTemplate(src)
 				if err := e.set(src, nil, &begin); err != nil {
 					return nil, err
 				}
@@ -143,7 +145,7 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	for _, path := range sources.skipped {
 		e.report.Notes = append(e.report.Notes, "optional bind left out, it does not exist: "+quotePath(path))
 	}
-	e.newShape(asked, p, sources, e.shareable(ops))
+	e.newShape(asked, p, sources, ops)
 	if err := e.set(sources, shown, &begin); err != nil {
 		return nil, err
 	}
@@ -154,18 +156,27 @@ func tryEngine(s *spec) (_ *engine, err error) {
 // set has the zygote set up what has been compiled. shown is where the descriptor of a scratch layer comes from, if there is one.
 func (e *engine) set(src *sources, shown *os.File, begin *time.Time) error {
 	e.lap("compile", begin)
-	p := e.shape.init
-	if err := e.create(p, src.handles(p.handles)); err != nil {
+	files := src.handles(e.setup.handles)
+	err := e.create(e.setup.initPlan, files)
+	if err != nil && e.withoutTemplate(err) {
+		err = e.create(e.setup.initPlan, files)
+	}
+	if err != nil {
 		return err
 	}
 	e.lap("create", begin)
 	e.takeScratch(shown)
-	e.describe(p)
+	e.describe(e.setup.initPlan)
 	return nil
 }
 
 // text is the plan for people.
-func (e *engine) text() string { return e.shape.plan().String() }
+func (e *engine) text() string {
+	if e.setup.template == nil {
+		return e.setup.String()
+	}
+	return e.setup.template.StringAs("zygote", "once") + e.setup.String()
+}
 
 func (e *engine) lap(name string, since *time.Time) {
 	now := time.Now()
@@ -230,7 +241,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs, Shown: e.showing},
 			Regs:    len(p.pivots)+len(p.mapped) > 0, // see absorb
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
-			Ruleset: int32(p.ruleset), Net: p.net, Plan: e.shape.id,
+			Ruleset: int32(p.ruleset), Net: p.net, Plan: e.setup.id, Template: e.setup.number,
 		}
 		ended := make(chan struct{})
 		var a *wire.Answer
@@ -265,14 +276,17 @@ func (e *engine) create(p *initPlan, files []int) error {
 // callCreate sends the plan unless the zygote has it.
 func (e *engine) callCreate(req wire.CreateRequest, files []int) (*wire.Answer, error) {
 	for {
-		known := e.shape.known.Load()
-		a, _, err := e.z.call(request{kind: wire.Create, body: req, plan: e.shape.plan(), kept: known, files: files})
+		known := e.setup.known.Load()
+		a, _, err := e.z.call(request{kind: wire.Create, body: req, plan: e.setup.Plan, kept: known, files: files})
 		if a != nil && a.NoBase && known { // it has had too many others since
-			e.shape.known.Store(false)
+			e.setup.known.Store(false)
 			continue
 		}
+		if a != nil && a.NoTemplate {
+			return a, errTemplateGone
+		}
 		if err == nil && req.Plan != 0 {
-			e.shape.known.Store(true)
+			e.setup.known.Store(true)
 		}
 		return a, err
 	}
@@ -311,6 +325,9 @@ func (e *engine) describe(p *initPlan) {
 	add("%s", p.ids.summary)
 	if s.namespaces.Has(namespace.Mount) {
 		add("root: %s", s.describeRoot())
+		if e.setup.template != nil {
+			add("root: begun from a template")
+		}
 	}
 	add("uid %d, gid %d, %d capabilities, no_new_privs", s.uid, s.gid, len(s.caps))
 	if e.view != "" {

@@ -25,6 +25,7 @@ type hostFacts struct {
 	subUIDs    namespace.SubIDRange // what /etc/subuid and newuidmap allow an ordinary user; Count 0: nothing
 	subGIDs    namespace.SubIDRange
 	mapLower   bool // overlayfs takes idmapped layers (Linux 5.19)
+	tmpfsIDs   bool // tmpfs can map ids (Linux 6.3)
 	tmpfsAttrs bool // tmpfs keeps user.* attributes (Linux 6.6)
 	lastCap    int
 	landlock   int // version of Landlock's interface
@@ -64,7 +65,7 @@ func gatherFacts() *hostFacts {
 	}
 	f.lastCap, f.mapLower = lastCap(), kernelAtLeast(5, 19)
 	f.landlock, f.landlockErr = landlockABI()
-	f.tmpfsAttrs = tmpfsKeepsAttrs()
+	f.tmpfsAttrs, f.tmpfsIDs = tmpfsKeepsAttrs(), kernelAtLeast(6, 3)
 	for _, op := range rootfs.ProcOps() {
 		f.proc[op.Path()] = lookProc(op.Path())
 	}

@@ -57,7 +57,7 @@ func TestFilterFlags(t *testing.T) {
 
 	sb := standing(t, WithSeccomp(policy))
 	assert.Equal(t, "2", sh(t, sb, "while read k v; do case $k in Seccomp:) echo $v;; esac; done </proc/self/status"))
-	sb.engine.walls.flags, sb.engine.shape = 1<<30, &shape{init: sb.engine.shape.init} // no flag of any kernel: so it is the kernel that reads them
+	sb.engine.walls.flags, sb.engine.shape = 1<<30, &shape{setup: sb.engine.shape.setup} // no flag of any kernel: so it is the kernel that reads them
 	_, err = sb.Run(inTime(t), "/bin/true")
 	require.ErrorIs(t, err, unix.EINVAL)
 	require.ErrorContains(t, err, "seccomp")

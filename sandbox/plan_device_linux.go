@@ -94,12 +94,38 @@ func (r *rootPlan) devInodes() int {
 
 // dev makes /dev: nodes of the host on empty files, since a user namespace cannot make nodes.
 func (r *rootPlan) dev(op rootfs.Dev) {
-	r.devfs, r.devAt = r.filesystem("tmpfs", op.Target, attrNone&^unix.MOUNT_ATTR_NODEV, "size=65536", "nr_inodes="+strconv.Itoa(r.devInodes()), "mode=0755"), op.Target
+	if r.part == ownPart {
+		r.devMounts(op)
+		return
+	}
+	attrs := uint64(attrNone)
+	if r.part != fixedPart { // otherwise nodes are mounts of their own, all of them
+		attrs &^= unix.MOUNT_ATTR_NODEV
+	}
+	r.devfs, r.devAt = r.filesystem("tmpfs", op.Target, attrs, "size=65536", "nr_inodes="+strconv.Itoa(r.devInodes()), "mode=0755"), op.Target
 	r.attachOwn(r.devfs, op.Target)
 	r.enter(r.devfs, op.Target)
 	for _, d := range deviceNames {
 		r.placeOwn(r.devices[d], op.Target+"/"+d, false)
 	}
+	if r.part == fixedPart {
+		r.strict = true
+		for _, at := range devMounts {
+			r.mountPoint(op.Target+at, true)
+		}
+		r.strict = false
+	} else {
+		r.devMounts(op)
+	}
+	for _, l := range [][2]string{{"pts/ptmx", "ptmx"}, {"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}} {
+		r.symlink(l[0], op.Target+"/"+l[1])
+	}
+}
+
+// devMounts are the places in /dev that are file systems of their own.
+var devMounts = []string{"/pts", "/shm", "/mqueue"}
+
+func (r *rootPlan) devMounts(op rootfs.Dev) {
 	pts := []string{"mode=0620", "ptmxmode=0666", "max=256"} // of the 4096 that all sandboxes have together (kernel.pty.max)
 	if r.ids.root && r.ids.mapsGID(ttyGroup) {
 		pts = append(pts, fmt.Sprintf("gid=%d", ttyGroup))
@@ -108,8 +134,5 @@ func (r *rootPlan) dev(op rootfs.Dev) {
 	r.placeOwn(r.filesystem("tmpfs", op.Target+"/shm", attrNone, "size="+strconv.FormatInt(op.ShmBytes(), 10), "nr_inodes=65536", "mode=1777"), op.Target+"/shm", true)
 	if r.mqueue {
 		r.placeOwn(r.filesystem("mqueue", op.Target+"/mqueue", attrNone), op.Target+"/mqueue", true)
-	}
-	for _, l := range [][2]string{{"pts/ptmx", "ptmx"}, {"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}} {
-		r.symlink(l[0], op.Target+"/"+l[1])
 	}
 }

@@ -186,6 +186,35 @@ func TestGoldenSetups(t *testing.T) {
 	}
 }
 
+// TestGoldenTemplate is a root in two parts: what sandboxes share, and what each adds.
+func TestGoldenTemplate(t *testing.T) {
+	f := aheadFacts()
+	f.tmpfsIDs = true
+	s, ids, whole := setup(t, f, WithBind("/srv/data", "/data", rootfs.BindReadOnly), WithTmpfs("/scratch", "1m"), WithFile("/scratch/f", []byte("f"), 0o600), WithFile("/etc/motd", []byte("hello\n"), 0o644))
+	ops, err := s.rootOps(f.root)
+	require.NoError(t, err)
+	src := handSources(s, f, ops)
+	l, _, err := planLandlock(s, f, ops, src)
+	require.NoError(t, err)
+	require.True(t, templatable(s, f, ids, ops, src))
+	shared := compileTemplate(s, f, ops, src)
+	own := compileInitPart(s, f, ids, ops, src, l, ownPart)
+	golden(t, "template", shared.StringAs("zygote", "once")+own.String())
+	assert.Less(t, own.Steps(), whole.Steps()-whole.Steps()/8)
+
+	for name, opt := range map[string]Option{
+		"capabilities": WithCapabilities("CHOWN"), "root": WithRootfs("/srv/root"), "chroot": WithChroot(),
+		"view": WithProc(ViewFiles), "time": WithTime(time.Hour), "pid": WithHost(namespace.PID), "devices": WithDevice("/dev/fuse", "/dev/fuse"),
+	} {
+		s, ids, _ := setup(t, f, opt)
+		ops, err := s.rootOps(f.root, viewOf(s)...)
+		require.NoError(t, err)
+		assert.False(t, templatable(s, f, ids, ops, handSources(s, f, ops)), name)
+	}
+	s, ids, _ = setup(t, userFacts())
+	assert.False(t, templatable(s, userFacts(), ids, ops, src), "an ordinary user")
+}
+
 // oldKernel is Linux 5.14 to 5.18.
 func oldKernel() *hostFacts {
 	f := rootFacts()

@@ -24,6 +24,11 @@ type initPlan struct {
 
 // compileInit turns a spec into the plan of its PID 1. It makes no system call.
 func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *sources, l *landlock) *initPlan {
+	return compileInitPart(s, f, ids, ops, src, l, wholePart)
+}
+
+// compileInitPart is compileInit for a root that is begun from a template, or is not.
+func compileInitPart(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *sources, l *landlock, part rootPart) *initPlan {
 	a := newAssembler()
 	p := &initPlan{ids: ids, ruleset: plan.None}
 	own := s.namespaces
@@ -37,19 +42,21 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 
 	image, lifeline := a.Input("pause"), a.Input("lifeline")
 	userns := plan.None
-	r := &rootPlan{
-		assembler: a, ids: ids, facts: f, job: owner{s.uid, s.gid}, ops: sortedForPlan(ops), sources: src,
-		trees: map[int]plan.Reg{}, devices: map[string]plan.Reg{}, made: map[string]bool{}, userns: plan.None,
-		mqueue: own.Has(namespace.IPC), ownPIDs: own.Has(namespace.PID), root: plan.None, proc: plan.None, devfs: plan.None, nodes: plan.None, switches: plan.None, layered: src.layered, writable: s.writable(), scratch: s.scratch, kept: plan.None, show: plan.None, mayChroot: s.chroot,
-	}
+	r := newRootPlan(a, s, f, ids, ops, src, part)
 	if f.mounts && ids.wire != nil {
 		userns = a.Reg("userns")
-		ids.wire.Namespace = int32(userns)
+		mapping := *ids.wire // which plans of other sandboxes have too
+		mapping.Namespace = int32(userns)
+		p.ids.wire = &mapping
 		r.userns = userns
 	}
 
 	a.start(p, ids)
 	keep := []plan.Reg{lifeline, image}
+	if part == ownPart {
+		r.root = r.cloneTemplate()
+		keep = append(keep, r.root)
+	}
 	// The zygote's steps come first in time, so its trees are known to exist when descriptors are sorted out.
 	p.handles = r.openHandles(&keep)
 	if l != nil {
@@ -80,6 +87,19 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 // to: to a job with capabilities it has to belong to the sandbox's, over which they are.
 func netAhead(s *spec, f *hostFacts, ids idPlan) bool {
 	return f.netAhead && s.namespaces.Has(namespace.Net) && (len(s.caps) == 0 || ids.wire == nil)
+}
+
+func newRootPlan(a assembler, s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *sources, part rootPart) *rootPlan {
+	own := s.namespaces
+	r := &rootPlan{
+		assembler: a, ids: ids, facts: f, job: owner{s.uid, s.gid}, ops: sortedForPlan(ops), sources: src, part: part,
+		trees: map[int]plan.Reg{}, devices: map[string]plan.Reg{}, made: map[string]bool{}, userns: plan.None,
+		mqueue: own.Has(namespace.IPC), ownPIDs: own.Has(namespace.PID), root: plan.None, proc: plan.None, devfs: plan.None, nodes: plan.None, switches: plan.None, layered: src.layered, writable: s.writable(), scratch: s.scratch, kept: plan.None, show: plan.None, mayChroot: s.chroot,
+	}
+	if part != wholePart {
+		r.fresh = freshTargets(r.ops, src)
+	}
+	return r
 }
 
 // start lets the zygote do its part.

@@ -48,7 +48,9 @@ type rootPlan struct {
 	ownPIDs   bool
 	mayChroot bool       // may stand in for pivot_root
 	pivots    []plan.Reg // results of pivot_root where it may
-	layered   bool       // a layer in memory lies over the root
+	part      rootPart
+	fresh     []string // targets that are not part of the template
+	layered   bool     // a layer in memory lies over the root
 	// writable: over that is one that the job may write to.
 	writable bool
 	scratch  int64    // bytes of it, if it is in memory
@@ -102,6 +104,9 @@ func (r *rootPlan) open() {
 	}
 	r.Stage("root")
 	for i, op := range r.ops {
+		if !r.takes(op) {
+			continue
+		}
 		if !r.early {
 			r.openHost(i, op)
 		}
@@ -169,6 +174,9 @@ func (r *rootPlan) openOwn(i int, op rootfs.Op) {
 	case rootfs.Mask:
 		r.openMask(i, op.Target)
 	case rootfs.Dev:
+		if r.part == ownPart {
+			break
+		}
 		for _, d := range deviceNames {
 			t := r.openTree("/dev/" + d)
 			r.setattr(t, "/dev/"+d, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false, true)
@@ -326,6 +334,10 @@ func (r *rootPlan) fill() {
 	r.takeNodes()
 	for i, op := range r.ops {
 		r.stepInto(op)
+		if !r.takes(op) {
+			r.standIn(op)
+			continue
+		}
 		switch op := op.(type) {
 		case rootfs.Base, rootfs.Layer:
 		case rootfs.Bind:
@@ -367,18 +379,24 @@ func (r *rootPlan) fill() {
 	if r.devfs != plan.None {
 		// Where the job's id is the only one there is, it owns /dev. Nodes, pts and shm are mounts of their own.
 		r.setattr(r.devfs, r.devAt, attrRO, false, false)
+		if r.part == fixedPart {
+			r.seal(r.devfs, r.devAt)
+		}
 		r.close(r.devfs)
 	}
 	if r.procAt != "" {
 		r.close(r.proc)
 	}
 	for _, op := range r.ops {
-		if t, ok := op.(rootfs.Tmpfs); ok && t.ReadOnly {
+		if t, ok := op.(rootfs.Tmpfs); ok && t.ReadOnly && r.takes(op) {
 			r.lock(t.Target)
 		}
 	}
 	if r.layered && !r.writable {
 		r.readOnly("/")
+	}
+	if r.part == fixedPart {
+		r.seal(r.root, "/")
 	}
 }
 
@@ -412,6 +430,9 @@ func octal(mode uint32) plan.Arg { return plan.Flag(uint64(mode), fmt.Sprintf("%
 
 // mountPoint makes a directory or an empty file at a path, if it can be.
 func (r *rootPlan) mountPoint(target string, dir bool) {
+	if r.stands(target) {
+		return
+	}
 	r.parents(target)
 	switch {
 	case inBind(r.ops, target) != nil: // it is there, or is not made

@@ -18,18 +18,25 @@ type shape struct {
 	facts   *hostFacts
 	ids     idPlan
 	walls   walls
-	init    *initPlan
+	setup   *initSetup // without a template
+	root    template   // with one
 	points  []string
 	bounded []string        // disk.targets
 	dirs    map[string]bool // sources that are opened for each sandbox: is it a directory
 	skipped []string        // optional binds without a source
 	notes   []string        // of the report, that come of compiling
 
-	id    uint64      // of the zygote's copy of the plan; 0: it has none
-	known atomic.Bool // the zygote has it
-
 	mu    sync.Mutex
 	bases map[baseKey]*commandBase
+}
+
+// initSetup is a plan of PID 1 that the zygote may have.
+type initSetup struct {
+	*initPlan
+	id       uint64      // of the zygote's copy of the plan; 0: it has none
+	known    atomic.Bool // the zygote has it
+	template *plan.Plan  // what made the template that the plan goes on from; nil: there is none
+	number   uint64      // of that
 }
 
 type baseKey struct {
@@ -91,20 +98,23 @@ func (e *engine) shareable(ops []rootfs.Op) bool {
 	})
 }
 
-// newShape notes what was compiled for e; others may use it if share says so.
-func (e *engine) newShape(asked *spec, p *initPlan, src *sources, share bool) {
+// newShape notes what was compiled for e, for others too if they may use it.
+func (e *engine) newShape(asked *spec, p *initPlan, src *sources, ops []rootfs.Op) {
 	sh := &shape{
-		spec: asked, facts: e.facts, ids: e.ids, walls: e.walls, init: p, points: e.points, bounded: e.disk.targets,
+		spec: asked, facts: e.facts, ids: e.ids, walls: e.walls, setup: &initSetup{initPlan: p}, points: e.points, bounded: e.disk.targets,
 		dirs: map[string]bool{}, skipped: src.skipped, notes: slices.Clone(e.report.Notes),
 	}
-	e.shape = sh
-	if !share {
+	e.shape, e.setup = sh, sh.setup
+	if !e.shareable(ops) {
 		return
 	}
 	for _, path := range p.handles {
 		sh.dirs[path] = src.at[path].dir
 	}
-	sh.id = e.z.next.Add(1)
+	sh.setup.id = e.z.next.Add(1)
+	if templatable(e.spec, e.facts, e.ids, ops, src) {
+		sh.root.ops = ops
+	}
 	e.z.shapes.add(sh)
 }
 
@@ -124,7 +134,7 @@ func (e *engine) useShape(sh *shape) (*sources, bool) {
 			return nil, false
 		}
 	}
-	e.spec, e.facts, e.ids, e.walls, e.shape = sh.spec, sh.facts, sh.ids, sh.walls, sh
+	e.spec, e.facts, e.ids, e.walls, e.shape, e.setup = sh.spec, sh.facts, sh.ids, sh.walls, sh, sh.setup
 	e.points, e.disk.targets, e.held = sh.points, sh.bounded, &holdings{}
 	e.report.Notes = slices.Clone(sh.notes)
 	return src, true
@@ -145,6 +155,3 @@ func (sh *shape) base(e *engine, c commandShape) *commandBase {
 	sh.bases[key] = b
 	return b
 }
-
-// plan is the plan of PID 1.
-func (sh *shape) plan() *plan.Plan { return sh.init.Plan }

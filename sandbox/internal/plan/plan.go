@@ -158,14 +158,17 @@ func (p *Plan) Inject(i int, errno syscall.Errno) bool {
 }
 
 // String prints every step, one a line, those of the zygote first.
-func (p *Plan) String() string {
+func (p *Plan) String() string { return p.StringAs("zygote", "child") }
+
+// StringAs is String with other words for the two who walk it.
+func (p *Plan) StringAs(parent, child string) string {
 	p = p.Whole()
 	var b strings.Builder
 	for _, s := range p.Parent {
-		b.WriteString("zygote  " + p.line(s) + "\n")
+		fmt.Fprintf(&b, "%-8s%s\n", parent, p.line(s))
 	}
 	for _, s := range p.Child {
-		b.WriteString("child   " + p.line(s) + "\n")
+		fmt.Fprintf(&b, "%-8s%s\n", child, p.line(s))
 	}
 	return b.String()
 }

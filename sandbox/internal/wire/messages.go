@@ -30,6 +30,7 @@ const (
 	Ready                     // Hello: the zygote's first word
 	Update                    // UpdateRequest
 	Lane                      // one descriptor, of another socket for Starts; not answered
+	Template                  // TemplateRequest + plan: a root that sandboxes can be begun from
 )
 
 // Hello tells the host program about the zygote.
@@ -91,10 +92,20 @@ type CreateRequest struct {
 	Work string
 	// Ruleset is the register with the Landlock ruleset that commands are restricted by; negative: there is none.
 	Ruleset int32
+	// Template, unless 0, is the number of a template of which the plan's third input is a clone.
+	Template uint64
 	// Net: PID 1 starts in a network namespace of the sandbox's own, which the zygote makes, ahead of time if it can.
 	Net bool
 	// Plan, unless 0, is a number by which the plan can be named in later requests, which then need not have it.
 	Plan uint64
+}
+
+// TemplateRequest makes a template. The plan's inputs are PID 1's program and a lifeline; the root of what walks it is the template.
+type TemplateRequest struct {
+	Template uint64
+	Launch   Launch
+	// Sources are what the plan takes of the host by its path. The template is good while they are the same.
+	Sources []string
 }
 
 // StartRequest starts a command. The plan's inputs are PID 1's descriptor, one `tasks` file for each of Answer.Tasks,
@@ -206,6 +217,8 @@ type Answer struct {
 	Kinds uint16
 	// Shown are the hierarchies in which commands may see their own groups, see cgroup.Manager.Shown.
 	Shown []string
+	// NoTemplate, beside an Error, says that the template which a Create named is not there, or no longer like the host.
+	NoTemplate bool
 	// NoBase, beside an Error, says that the base which a Start named, or the plan which a Create named, is not there.
 	NoBase bool
 }

@@ -209,6 +209,15 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout), Keep: plan.None, Handle: &launch.Handle{},
 	}
 	defer z.launching(r.Handle)()
+	if req.Template != 0 {
+		tree, err := z.templates.clone(req.Template)
+		if err != nil {
+			a.NoTemplate = true
+			return err
+		}
+		defer unix.Close(tree)
+		r.Files = append([]int{z.image, pipe[0], tree}, files...)
+	}
 	if req.Net {
 		if r.Net, err = z.nets.take(); err != nil {
 			return err

@@ -26,6 +26,8 @@ type zygote struct {
 	spares spares
 	nets   nets
 
+	templates templates
+
 	handlers sync.WaitGroup // requests under way, and what they have left to be done
 
 	mu       sync.Mutex
@@ -216,6 +218,8 @@ func (z *zygote) dispatch(m *wire.Message) (*wire.Answer, []int, error) {
 	case wire.Create:
 		a, err := z.create(m)
 		return a, nil, err
+	case wire.Template:
+		return nil, nil, z.makeTemplate(m)
 	case wire.Do:
 		return z.do(m)
 	case wire.Signal:

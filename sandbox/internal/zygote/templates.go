@@ -1,0 +1,251 @@
+//go:build linux
+
+package zygote
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// templates are roots that sandboxes can be begun from, each in a mount namespace of its own in which nothing runs.
+type templates struct {
+	once  sync.Once
+	tasks chan func() // for the thread that enters them
+
+	mu     sync.Mutex
+	byID   map[uint64]*template
+	mounts int // /proc/thread-self/mounts, which tells of changes to the host's mounts; 0: not open yet
+	idle   *time.Timer
+}
+
+type template struct {
+	ns      int // the mount namespace
+	sources []found
+	used    time.Time
+}
+
+// found is what was at a path of the host.
+type found struct {
+	path     string
+	dev, ino uint64
+}
+
+const (
+	// maxTemplates bounds how many there are.
+	maxTemplates = 8
+	// templatesIdle is how long one is kept that nobody uses.
+	templatesIdle = 30 * time.Second
+)
+
+var errNoTemplate = errors.New("there is no such template, or the host has changed since it was made")
+
+// makeTemplate walks a plan to its end and keeps the mount namespace that it was walked in.
+func (z *zygote) makeTemplate(m *wire.Message) (err error) {
+	var req wire.TemplateRequest
+	if err := m.Decode(&req); err != nil {
+		return err
+	}
+	p, err := plan.Decode(m.Raw)
+	if err != nil {
+		return err
+	}
+	z.templates.watchMounts()
+	t := &template{ns: -1, used: time.Now()}
+	for _, path := range req.Sources {
+		f, err := lookAt(path)
+		if err != nil {
+			return &stageError{"template", "stat", path, err}
+		}
+		t.sources = append(t.sources, f)
+	}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return &stageError{"template", "pipe2", "", err}
+	}
+	defer unix.Close(pipe[0])
+	defer unix.Close(pipe[1])
+	handle := &launch.Handle{}
+	defer z.launching(handle)()
+	proc, err := launch.Launch(&launch.Request{
+		Plan: p, Files: []int{z.image, pipe[0]}, Mode: launch.Mode(req.Launch.Mode), Flags: req.Launch.Flags, Cgroup: -1,
+		Until: deadline(req.Launch.Timeout), Keep: plan.None, Handle: handle,
+		Started: func(int, func(plan.Reg, int)) error { return nil }, // it waits to be told to go on
+	})
+	if err != nil {
+		return launchError("template", err)
+	}
+	awaitProgram(proc.PID)
+	t.ns, err = unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", proc.PID), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	_ = unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0)
+	var ws unix.WaitStatus
+	_, _ = launch.Wait(proc.PID, &ws, 0, nil)
+	_ = unix.Close(proc.PIDFD)
+	if err != nil {
+		return &stageError{"template", "open", "mount namespace", err}
+	}
+	z.templates.add(req.Template, t)
+	return nil
+}
+
+func lookAt(path string) (found, error) {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	return found{path, st.Dev, st.Ino}, err
+}
+
+// like tells whether what the template has of the host is what is there now.
+func (t *template) like() bool {
+	for _, f := range t.sources {
+		if now, err := lookAt(f.path); err != nil || now != f {
+			return false
+		}
+	}
+	return true
+}
+
+func (ts *templates) add(id uint64, t *template) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.byID == nil {
+		ts.byID = map[uint64]*template{}
+	}
+	for len(ts.byID) >= maxTemplates {
+		var oldest uint64
+		for i, o := range ts.byID {
+			if oldest == 0 || o.used.Before(ts.byID[oldest].used) {
+				oldest = i
+			}
+		}
+		ts.drop(oldest)
+	}
+	ts.byID[id] = t
+	if ts.idle == nil {
+		ts.idle = time.AfterFunc(templatesIdle, ts.rest)
+	}
+}
+
+// drop lets a template go. The caller holds the lock.
+func (ts *templates) drop(id uint64) {
+	t := ts.byID[id]
+	delete(ts.byID, id)
+	_ = unix.Close(t.ns)
+}
+
+// rest lets those go that nobody has used for a while.
+func (ts *templates) rest() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for id, t := range ts.byID {
+		if time.Since(t.used) >= templatesIdle {
+			ts.drop(id)
+		}
+	}
+	if len(ts.byID) == 0 {
+		ts.idle = nil
+		return
+	}
+	ts.idle.Reset(templatesIdle / 2)
+}
+
+// watchMounts begins to look for changes of the host's mounts, or takes note of those up to now.
+func (ts *templates) watchMounts() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.mounts == 0 {
+		fd, err := unix.Open("/proc/thread-self/mounts", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return // without it no template is ever good
+		}
+		ts.mounts = fd
+	}
+	ts.dropOld()
+}
+
+// dropOld lets all templates go if something has been mounted or unmounted on the host: it may be below what they have bound. The caller holds the lock.
+func (ts *templates) dropOld() {
+	// The file is always readable; a change shows as an error (proc_pid_mounts(5)).
+	fds := []unix.PollFd{{Fd: int32(ts.mounts), Events: unix.POLLPRI}}
+	n, err := unix.Poll(fds, 0)
+	if ts.mounts != 0 && err == nil && (n == 0 || fds[0].Revents&(unix.POLLERR|unix.POLLPRI) == 0) {
+		return
+	}
+	for id := range ts.byID {
+		ts.drop(id)
+	}
+}
+
+// clone returns a copy of a template's tree, attached nowhere. The caller owns the descriptor.
+func (ts *templates) clone(id uint64) (int, error) {
+	ts.mu.Lock()
+	ts.dropOld()
+	t := ts.byID[id]
+	if t != nil && !t.like() {
+		ts.drop(id)
+		t = nil
+	}
+	if t == nil {
+		ts.mu.Unlock()
+		return -1, errNoTemplate
+	}
+	t.used = time.Now()
+	ns, err := unix.FcntlInt(uintptr(t.ns), unix.F_DUPFD_CLOEXEC, 0)
+	ts.mu.Unlock()
+	if err != nil {
+		return -1, &stageError{"template", "fcntl", "", err}
+	}
+	defer unix.Close(ns)
+	var tree int
+	done := make(chan struct{})
+	ts.thread() <- func() {
+		defer close(done)
+		tree, err = cloneRoot(ns)
+	}
+	<-done
+	if err != nil {
+		return -1, &stageError{"template", "open_tree", "/", err}
+	}
+	return tree, nil
+}
+
+// thread is one that enters the mount namespaces of templates. It stays in the one that it was in last no longer than that is wanted: see cloneRoot.
+func (ts *templates) thread() chan<- func() {
+	ts.once.Do(func() {
+		ts.tasks = make(chan func())
+		go func() {
+			runtime.LockOSThread()
+			// Whoever enters a mount namespace must share its root and current directory with nobody (setns(2)).
+			if err := unix.Unshare(unix.CLONE_FS); err != nil {
+				fatal(fmt.Errorf("unshare: %w", err))
+			}
+			for f := range ts.tasks {
+				f()
+			}
+		}()
+	})
+	return ts.tasks
+}
+
+// cloneRoot clones all that is mounted in a mount namespace, which only a process in it may do, and goes back.
+func cloneRoot(ns int) (int, error) {
+	home, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(home)
+	if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
+		return -1, err
+	}
+	tree, err := unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err := unix.Setns(home, unix.CLONE_NEWNS); err != nil {
+		fatal(fmt.Errorf("setns to the mount namespace that this process came from: %w", err))
+	}
+	return tree, err
+}

@@ -1,0 +1,102 @@
+package sandbox
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// template is what a shape's sandboxes are begun from once there is more than one of them. The zygote has the thing itself.
+type template struct {
+	ops []rootfs.Op // nil: there can be none
+
+	mu      sync.Mutex
+	made    *initSetup // nil: not yet, or not any more
+	tried   time.Time
+	useless bool // it cannot be used here
+}
+
+// templateEvery is how soon a template that the zygote has no more is made again: on a host that mounts all the time none is good for long.
+const templateEvery = time.Second
+
+// errTemplateGone says that the zygote has no such template, so that the sandbox has to be set up without.
+var errTemplateGone = errors.New("no template")
+
+// tamperTemplates has requests that are tampered with use templates too, which tests want that count their steps.
+var tamperTemplates atomic.Bool
+
+// useTemplate has e begun from the shape's template, which is made if there is none. Without one the set-up takes longer, and that is all.
+func (e *engine) useTemplate(src *sources) {
+	t := &e.shape.root
+	if t.ops == nil || tamper.Load() != nil && !tamperTemplates.Load() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.made == nil && !t.useless && time.Since(t.tried) >= templateEvery {
+		t.tried = time.Now()
+		made, err := e.makeTemplate(t.ops, src)
+		if err != nil {
+			return
+		}
+		t.made = made
+	}
+	if t.made != nil {
+		e.setup = t.made
+	}
+}
+
+// makeTemplate has the zygote make a template.
+func (e *engine) makeTemplate(ops []rootfs.Op, src *sources) (*initSetup, error) {
+	full := &sources{at: map[string]source{}, layered: src.layered}
+	var fixed []string
+	for _, op := range ops {
+		b, ok := op.(rootfs.Bind)
+		if !ok {
+			continue
+		}
+		if own, ok := src.at[b.Source]; ok {
+			full.at[b.Source] = own
+		} else if dir, ok := e.facts.kinds[b.Source]; ok {
+			full.at[b.Source] = source{fd: -1, dir: dir}
+			fixed = append(fixed, b.Source)
+		} else {
+			return nil, unix.ENOENT
+		}
+	}
+	s := &initSetup{id: e.z.next.Add(1), number: e.z.next.Add(1)}
+	s.template = compileTemplate(e.spec, e.facts, ops, full)
+	s.initPlan = compileInitPart(e.spec, e.facts, e.ids, ops, full, e.walls.landlock, ownPart)
+	_, _, err := e.z.call(request{kind: wire.Template, plan: s.template, body: wire.TemplateRequest{
+		Template: s.number, Launch: wire.Launch{Mode: uint8(launch.Direct), Flags: unix.CLONE_FILES, Timeout: launchPatience}, Sources: fixed,
+	}})
+	return s, err
+}
+
+// withoutTemplate goes back to the whole plan if that may help after an error.
+func (e *engine) withoutTemplate(err error) bool {
+	if e.setup.template == nil {
+		return false
+	}
+	var where *Error
+	gone := errors.Is(err, errTemplateGone)
+	refused := errors.As(err, &where) && where.Stage == "template"
+	if !gone && !refused {
+		return false
+	}
+	t := &e.shape.root
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.made == e.setup {
+		t.made = nil
+		t.useless = t.useless || refused
+	}
+	e.setup = e.shape.setup
+	return true
+}
