@@ -21,10 +21,10 @@ type shape struct {
 	setup   *initSetup // without a template
 	root    template   // with one
 	points  []string
-	bounded []string        // disk.targets
-	dirs    map[string]bool // sources that are opened for each sandbox: is it a directory
-	skipped []string        // optional binds without a source
-	notes   []string        // of the report, that come of compiling
+	bounded []string          // disk.targets
+	opened  map[string]source // what is opened for each sandbox anew
+	skipped []string          // optional binds without a source
+	notes   []string          // of the report, that come of compiling
 
 	mu    sync.Mutex
 	bases map[baseKey]*commandBase
@@ -102,14 +102,16 @@ func (e *engine) shareable(ops []rootfs.Op) bool {
 func (e *engine) newShape(asked *spec, p *initPlan, src *sources, ops []rootfs.Op) {
 	sh := &shape{
 		spec: asked, facts: e.facts, ids: e.ids, walls: e.walls, setup: &initSetup{initPlan: p}, points: e.points, bounded: e.disk.targets,
-		dirs: map[string]bool{}, skipped: src.skipped, notes: slices.Clone(e.report.Notes),
+		opened: map[string]source{}, skipped: src.skipped, notes: slices.Clone(e.report.Notes),
 	}
 	e.shape, e.setup = sh, sh.setup
 	if !e.shareable(ops) {
 		return
 	}
-	for _, path := range p.handles {
-		sh.dirs[path] = src.at[path].dir
+	for path, s := range src.at {
+		if s.fd >= 0 {
+			sh.opened[path] = s
+		}
 	}
 	sh.setup.id = e.z.next.Add(1)
 	if templatable(e.spec, e.facts, e.ids, ops, src) {
@@ -121,9 +123,9 @@ func (e *engine) newShape(asked *spec, p *initPlan, src *sources, ops []rootfs.O
 // useShape makes e one of a shape that is known, and opens what it has of the host. It is false where the host has changed so that everything has
 // to be looked at again.
 func (e *engine) useShape(sh *shape) (*sources, bool) {
-	src := &sources{at: make(map[string]source, len(sh.dirs))}
-	for path, dir := range sh.dirs {
-		if src.open(path, true) != nil || src.at[path].dir != dir {
+	src := &sources{at: make(map[string]source, len(sh.opened))}
+	for path, s := range sh.opened {
+		if src.open(path, s.handle) != nil || src.at[path].dir != s.dir {
 			src.close()
 			return nil, false
 		}

@@ -16,7 +16,7 @@ func TestShapesAreShared(t *testing.T) {
 	t.Parallel()
 	data := []byte("one")
 	opts := func() []Option {
-		return []Option{WithFile("/box/f", data, 0o644), WithEnv("SHAPE=shared"), WithPids(50)}
+		return []Option{WithFile("/box/f", data, 0o644), WithEnv("SHAPE=shared")}
 	}
 	first := newBox(t, opts()...)
 	again := newBox(t, opts()...)
