@@ -40,6 +40,12 @@ func BenchmarkRatio(b *testing.B) {
 			run(sb)
 			require.NoError(b, sb.Close())
 		}},
+		{"fresh", func() {
+			clone, err := sb.Clone()
+			require.NoError(b, err)
+			run(clone)
+			require.NoError(b, clone.Close())
+		}},
 	}
 	took := make([][]time.Duration, len(cases))
 	for b.Loop() {

@@ -9,7 +9,7 @@ import (
 
 // Clone makes a sandbox like this one as it was asked for, not as it has become: with processes, scratch, network, ids and cgroup of its own, and
 // nothing of what commands have done in this one. No data passes between the two but through what the caller binds into both. Either
-// may be closed first. A sandbox that has ended can be cloned no more: the error is then ErrClosed.
+// may be closed first. As root a clone is begun from a template of the root, which is made at the first Clone, and its Report says so. A sandbox that has ended can be cloned no more: the error is then ErrClosed.
 //
 // Options say how the clone differs; each takes the place of the value that the original has. What may differ are limits (those of cgroups,
 // WithCPUTime, WithWallTime, WithOutput, WithRlimit), what is put into the root (WithBind, WithTmpfs, WithFile, WithHosts, WithResolvConf),
