@@ -102,11 +102,14 @@ func rulesBlock(rules []Rule, otherwise Action) []insn {
 	var code []insn
 	for _, r := range rules {
 		code = append(code, r.code()...)
-		if len(r.Args) == 0 || len(code) > maxInsns {
+		if len(code) > maxInsns {
 			return code
 		}
+		if len(r.Args) == 0 {
+			return tidy(code)
+		}
 	}
-	return append(code, ret(otherwise))
+	return tidy(append(code, ret(otherwise)))
 }
 
 // defaultBlock tells known calls from numbers that are none.
