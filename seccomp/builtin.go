@@ -8,8 +8,7 @@ import "math"
 func builtin(arch Arch, p Policy) ([]insn, error) {
 	var a assembler
 	subs := a.besides(p, arch)
-	a.tree(p.spans(arch))
-	native := a.load(offNumber)
+	native := a.search(p.spans(arch))
 	a.branch(opEqual, uint32(arch), native, a.foreign(subs))
 	a.load(offArch)
 	return a.program(), nil
@@ -24,10 +23,18 @@ type subSearch struct {
 // besides writes the searches of the sub-architectures that a policy lets in.
 func (a *assembler) besides(p Policy, arch Arch) (subs []subSearch) {
 	for _, sub := range p.beside(arch) {
-		a.tree(p.spans(sub))
-		subs = append(subs, subSearch{sub, a.load(offNumber)})
+		subs = append(subs, subSearch{sub, a.search(p.spans(sub))})
 	}
 	return subs
+}
+
+// search writes the search for a number that is not loaded yet.
+func (a *assembler) search(spans []span) int {
+	root := a.tree(spans)
+	if skip := len(a.code) - 1 - root; skip > 0 { // all numbers are decided alike, by a block that stands somewhere already
+		a.code = append(a.code, insn{op: opJump, k: uint32(skip)})
+	}
+	return a.load(offNumber)
 }
 
 // foreign writes what is done with the calls of other architectures, whose name is in the accumulator, and gives its position.

@@ -35,6 +35,9 @@ func TestProgramMeansPolicy(t *testing.T) {
 		"386 and arm":     subArches(Default()),
 		"their own calls": subArches(Policy{Default: KillProcess, Unknown: Trap, Rules: []Rule{{Names: []string{"socketcall", "set_tls", "waitpid"}, Action: Allow}}}),
 		"half, 386":       subArches(half),
+		"theirs alone":    subArches(Policy{Default: Trap, Unknown: Trap, Rules: []Rule{{Names: []string{"waitpid", "set_tls"}, Action: Allow}}}),
+		"all but theirs":  subArches(Policy{Default: Trap, Unknown: Trap, Rules: []Rule{{Names: []string{"newfstatat"}, Action: Allow}}}),
+		"nothing":         subArches(Policy{Default: Trap, Unknown: Trap, Rules: []Rule{{Names: []string{"spu_run"}, Action: Allow}}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
