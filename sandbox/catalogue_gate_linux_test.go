@@ -325,7 +325,7 @@ func TestCase31ProgramsInPassing(t *testing.T) {
 		require.NoError(t, looker.Start(inTime(t)))
 		runs := 150
 		if testing.Short() {
-			runs = 30
+			runs = 12
 		}
 		for range runs {
 			res, err := sb.Run(inTime(t), "/usr/bin/true")

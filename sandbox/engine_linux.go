@@ -30,21 +30,23 @@ type engine struct {
 	view    string   // of which machine /proc tells, for the report
 	legacy  []string // the host's hierarchies of v1
 	showing bool     // there is room in the root for commands to see their groups
-	box     uint64
-	pid     int
-	tasks   int
-	grouped bool                    // commands have a cgroup
-	counted bool                    // CPU time is accounted
-	ended   chan struct{}           // closed when PID 1 is gone
-	shape   *shape                  // what it has in common with others
-	setup   *initSetup              // of that, what PID 1 walked
-	held    *holdings               // of the host, until close
-	scratch atomic.Pointer[os.File] // the layer in memory that the job writes to; nil: none
-	idBase  uint32                  // the first of the sandbox's own range of ids on the host; 0: none
-	report  Report
-	updated atomic.Pointer[spec] // by Update: only limits differ
-	points  []string             // paths of the root at which something of the sandbox's own is
-	disk    disk
+	// groupsErr is why they do not, although there is.
+	groupsErr error
+	box       uint64
+	pid       int
+	tasks     int
+	grouped   bool                    // commands have a cgroup
+	counted   bool                    // CPU time is accounted
+	ended     chan struct{}           // closed when PID 1 is gone
+	shape     *shape                  // what it has in common with others
+	setup     *initSetup              // of that, what PID 1 walked
+	held      *holdings               // of the host, until close
+	scratch   atomic.Pointer[os.File] // the layer in memory that the job writes to; nil: none
+	idBase    uint32                  // the first of the sandbox's own range of ids on the host; 0: none
+	report    Report
+	updated   atomic.Pointer[spec] // by Update: only limits differ
+	points    []string             // paths of the root at which something of the sandbox's own is
+	disk      disk
 }
 
 // newEngine sets a sandbox up. Whatever fails, nothing stays behind.
@@ -141,6 +143,7 @@ func tryEngine(s *spec) (_ *engine, err error) {
 	if err := e.planLandlock(ops, sources); err != nil {
 		return nil, err
 	}
+	sources.shown = e.triedGroup()
 	p := compileInit(s, e.facts, e.ids, ops, sources, e.walls.landlock)
 	for _, path := range sources.skipped {
 		e.report.Notes = append(e.report.Notes, "optional bind left out, it does not exist: "+quotePath(path))
@@ -239,7 +242,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Launch:  wire.Launch{Mode: uint8(p.mode), Flags: p.flags, Timeout: launchPatience},
 			IDMap:   p.ids.wire,
 			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs, Shown: e.showing},
-			Regs:    len(p.pivots)+len(p.mapped) > 0, // see absorb
+			Regs:    len(p.pivots)+len(p.mapped) > 0 || p.groups != plan.None, // see absorb
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
 			Ruleset: int32(p.ruleset), Net: p.net, Plan: e.setup.id, Template: e.setup.number,
 		}
@@ -306,6 +309,9 @@ func (e *engine) absorb(a *wire.Answer, p *initPlan) {
 			e.report.Notes = append(e.report.Notes, "root: entered by chroot, since pivot_root is impossible (EINVAL), as where the host program's root is the initial ramfs: the host's root stays mounted beneath the sandbox's, "+
 				"and what keeps the job from it is that it has no capability to take mounts away")
 		}
+	}
+	if r := int(p.groups); p.groups != plan.None && r < len(a.Regs) && a.Regs[r] < 0 {
+		e.walls.shown, e.groupsErr = nil, syscall.Errno(-a.Regs[r])
 	}
 	for _, m := range p.mapped {
 		if int(m.result) < len(a.Regs) && a.Regs[m.result] < 0 {

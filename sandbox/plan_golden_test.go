@@ -86,6 +86,12 @@ func handSources(s *spec, f *hostFacts, ops []rootfs.Op) *sources {
 			found.at[o.Source] = source{fd: -1, dir: dir, handle: f.mounts && mine[o.Source]}
 		}
 	}
+	switch s.view {
+	case ViewFiles:
+		found.shown = legacyHost[0]
+	case ViewLXCFS:
+		found.shown = cgroup.UnifiedHierarchy
+	}
 	if s.upper != "" {
 		found.at[upperKey] = source{fd: -1, dir: true, handle: f.mounts}
 		found.upper = upperLayer{dir: s.upper, name: filepath.Base(s.upper), work: ".belljar-work-7"}

@@ -21,13 +21,35 @@ func (a assembler) ownGroups(shown []shownGroup) {
 	a.Call(unix.SYS_UNSHARE, "unshare", object, names(unix.CLONE_NEWCGROUP|unix.CLONE_NEWNS, cloneNames))
 	a.strict = true
 	for _, g := range shown {
-		kind, options := "cgroup", strings.Split(g.name, ",")
-		if g.name == cgroup.UnifiedHierarchy {
-			kind, options = "cgroup2", nil
-		}
+		kind, options := hierarchy(g.name)
 		// Neither descriptor is closed here: close_range does it next.
 		mnt := a.filesystem(kind, g.target, attrNone|attrRO, options...)
 		at := a.openat2(plan.None, g.target, unix.O_PATH|unix.O_DIRECTORY, "O_PATH|O_DIRECTORY", 0, g.target)
 		a.attach(mnt, at, g.target)
 	}
+}
+
+// hierarchy is how the file system of a hierarchy is mounted.
+func hierarchy(name string) (kind string, options []string) {
+	if name == cgroup.UnifiedHierarchy {
+		return "cgroup2", nil
+	}
+	return "cgroup", strings.Split(name, ",")
+}
+
+// tryGroups finds out, before there are commands, whether they will be able to mount what they are to see: a security module of the host's may be against it. The result
+// is that of the step which it returns the register of.
+func (a assembler) tryGroups(name string) plan.Reg {
+	const object = "groups to show"
+	a.Stage("groups")
+	a.Call(unix.SYS_UNSHARE, "unshare", object, names(unix.CLONE_NEWCGROUP, cloneNames))
+	kind, options := hierarchy(name)
+	fs, out := a.Reg("fs"), a.Reg("groups")
+	a.Call(unix.SYS_FSOPEN, "fsopen", object, a.Str(kind), plan.Flag(unix.FSOPEN_CLOEXEC, "FSOPEN_CLOEXEC")).To(fs)
+	for _, o := range options {
+		a.Call(unix.SYS_FSCONFIG, "fsconfig", object, plan.R(fs), plan.Flag(unix.FSCONFIG_SET_FLAG, "SET_FLAG"), a.Str(o), plan.Null, plan.Zero)
+	}
+	a.Call(unix.SYS_FSCONFIG, "fsconfig", object, plan.R(fs), plan.Flag(unix.FSCONFIG_CMD_CREATE, "CMD_CREATE"), plan.Null, plan.Null, plan.Zero).Tolerate().To(out)
+	a.close(fs)
+	return out
 }

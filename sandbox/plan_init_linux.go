@@ -19,6 +19,7 @@ type initPlan struct {
 	pivots  []plan.Reg // results of pivot_root, where chroot may stand in for it
 	notes   []string   // for the report
 	ruleset plan.Reg   // Landlock's, which the zygote keeps for the commands
+	groups  plan.Reg   // result of mounting what commands are to see of their cgroups
 	net     bool       // the zygote has it start in a network namespace of its own
 }
 
@@ -30,7 +31,7 @@ func compileInit(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *source
 // compileInitPart is compileInit for a root that is begun from a template, or is not.
 func compileInitPart(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *sources, l *landlock, part rootPart) *initPlan {
 	a := newAssembler()
-	p := &initPlan{ids: ids, ruleset: plan.None}
+	p := &initPlan{ids: ids, ruleset: plan.None, groups: plan.None}
 	own := s.namespaces
 	if p.net = netAhead(s, f, ids); p.net {
 		own = own.Without(namespace.Net)
@@ -67,6 +68,9 @@ func compileInitPart(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *so
 	a.keepOnly(keep, 1)
 	a.become(s, ids, own, r)
 	if own.Has(namespace.Mount) {
+		if src.shown != "" {
+			p.groups = a.tryGroups(src.shown)
+		}
 		r.open()
 		a.limitNamespaces(r, ids)
 		r.pivot()

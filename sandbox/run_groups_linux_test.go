@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/belljar-go/belljar/rootfs"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
 )
 
 // The limits are looked for as runtimes do, which know nothing of this library: /proc/self/cgroup says which group it is in which hierarchy, mountinfo
@@ -239,4 +242,17 @@ func TestGroupsOps(t *testing.T) {
 	for _, op := range []rootfs.Op{rootfs.Bind{Source: "/srv", Target: "/sys"}, rootfs.Tmpfs{Target: "/sys/fs"}, rootfs.File{Target: d + "/x"}, rootfs.Tmpfs{Target: d}} {
 		assert.Nil(t, groupsOps(nil, []rootfs.Op{op}), op.String())
 	}
+}
+
+// Where the host is against such a mount, which shows while the sandbox is made, there are commands without, and the report says why.
+func TestShownGroupsImpossible(t *testing.T) {
+	opts := []Option{WithProc(ViewFiles), WithMemory("64m")}
+	grouped(t, standing(t, opts...))
+	p := planOf(t, wire.Create, func() { require.NoError(t, newBox(t, opts...).Close()) })
+	at := slices.IndexFunc(p.Child, func(s plan.Step) bool { return s.Stage == "groups" && tolerant(s) })
+	require.GreaterOrEqual(t, at, 0)
+	var sb *Sandbox
+	failing(t, wire.Create, at, unix.EACCES, func() { sb = standing(t, opts...) })
+	assert.Contains(t, sb.Report().String(), "commands do not see their cgroup, which cannot be mounted here (permission denied)")
+	assert.NotContains(t, sh(t, sb, "cat /proc/self/mountinfo"), " - cgroup")
 }

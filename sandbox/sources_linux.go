@@ -22,6 +22,7 @@ type sources struct {
 	layered bool              // the root lacks something that has to be made in it
 	skipped []string          // optional binds whose source does not exist
 	upper   upperLayer
+	shown   string // a hierarchy of cgroups that commands are to see; "": none
 }
 
 func (s *sources) close() {

@@ -80,6 +80,17 @@ func (e *engine) groupsOps() []rootfs.Op {
 	return ops
 }
 
+// triedGroup is the hierarchy that a mount of is tried before there are commands; "" where none is to be shown.
+func (e *engine) triedGroup() string {
+	switch {
+	case !e.showing:
+		return ""
+	case len(e.legacy) > 0:
+		return e.legacy[0]
+	}
+	return cgroup.UnifiedHierarchy
+}
+
 // describeGroups says in the report what commands see.
 func (e *engine) describeGroups() {
 	var names []string
@@ -90,7 +101,11 @@ func (e *engine) describeGroups() {
 	case len(names) > 0:
 		e.report.Enforced = append(e.report.Enforced, "cgroup: a command sees its own group at "+groupsDir+", read-only: "+strings.Join(names, " "))
 	case e.view != "":
-		e.report.Notes = append(e.report.Notes, "proc: commands do not see their cgroup, so runtimes that look there for limits (Java's for memory) find none")
+		why := ""
+		if e.groupsErr != nil {
+			why = ", which cannot be mounted here (" + e.groupsErr.Error() + ")"
+		}
+		e.report.Notes = append(e.report.Notes, "proc: commands do not see their cgroup"+why+", so runtimes that look there for limits (Java's for memory) find none")
 	}
 }
 
