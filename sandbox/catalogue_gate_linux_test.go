@@ -318,6 +318,8 @@ func TestCase31ProgramsInPassing(t *testing.T) {
 			continue
 		}
 		sb := standing(t, append(opts, asVictim(t))...)
+		other := sb.Command("/usr/bin/sleep", "1000") // that is always there to be seen
+		require.NoError(t, other.Start(inTime(t)))
 		looker := sb.Command(victimPath)
 		looker.Env = []string{partEnv + "=programs"}
 		var out strings.Builder
@@ -336,6 +338,9 @@ func TestCase31ProgramsInPassing(t *testing.T) {
 		res, err := looker.Wait()
 		require.NoError(t, err)
 		require.NoError(t, res.Err())
+		require.NoError(t, other.Kill())
+		_, err = other.Wait()
+		require.NoError(t, err)
 		got := values(out.String())
 		assert.Empty(t, got["bad"], name)
 		seen, _ := strconv.Atoi(got["seen"])
