@@ -19,6 +19,7 @@ type Policy struct {
 	// AMD64, ARM beside ARM64. The program kills what comes from others, and with none, which is what every [Preset] has, from all but its own.
 	// A sub-architecture has calls of its own that do what rules for other names forbid: on I386, socketcall and ipc are all of the
 	// network's and System V IPC's calls, with arguments in memory that no filter sees. Its arguments have 32 bits.
+	// Profiles of container engines name what its programs need; the presets do not, which lack mmap2, fcntl64, set_thread_area and such.
 	SubArches []Arch
 	// Flags are for whoever loads the program; see [Program.Flags].
 	Flags Flags
