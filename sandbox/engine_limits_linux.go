@@ -164,6 +164,15 @@ func (e *engine) leafLimits(l Limits) cgroup.Limits {
 	return limits
 }
 
+// firstLeaf are the limits of a command of a sandbox with these limits that has none of its own.
+func (e *engine) firstLeaf(of cgroup.Limits) *cgroup.Limits {
+	l := cgroup.Limits{Memory: max(of.Memory, 0), Pids: of.Pids, OOMGroup: of.Memory > 0}
+	if l.Memory > 0 {
+		l.Swap = of.Swap
+	}
+	return &l
+}
+
 // without is a spec without the limits that were given up when the sandbox was made, but for those that change now.
 func (e *engine) without(s *spec, change cgroup.Limits) *spec {
 	held := s.clone()

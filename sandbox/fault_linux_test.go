@@ -351,7 +351,7 @@ func TestFaultGroups(t *testing.T) {
 		stop := tampering(t, func(r *request) {
 			if req, ok := r.body.(wire.CreateRequest); ok {
 				g := *req.Group
-				g.Fail, g.Errno = n, unix.EXFULL
+				g.Fail, g.Errno, g.Leaf = n, unix.EXFULL, nil
 				req.Group = &g
 				r.body = req
 			}
@@ -385,6 +385,35 @@ func TestFaultGroups(t *testing.T) {
 	}
 	assert.Greater(t, n, 5)
 	assert.True(t, leaf, "no operation of a command's group failed")
+}
+
+// TestFaultFirstLeaf makes the leaf fail that is made along with a sandbox's group: the first command then has one made for it.
+func TestFaultFirstLeaf(t *testing.T) {
+	opts := []Option{WithMemory("64m"), WithPids(20)}
+	require.NotNil(t, grouped(t, standing(t, opts...)))
+	before := settled(t)
+	worked := 0
+	for n := 1; worked < 12 && n < 100; n++ {
+		stop := tampering(t, func(r *request) {
+			if req, ok := r.body.(wire.CreateRequest); ok {
+				g := *req.Group
+				g.Fail, g.Errno = n, unix.EXFULL
+				req.Group = &g
+				r.body = req
+			}
+		})
+		sb, err := New(opts...)
+		stop()
+		if err == nil {
+			worked++
+			res, err := sb.Run(inTime(t), "/bin/true")
+			require.NoError(t, err)
+			require.NoError(t, res.Err())
+			require.NoError(t, sb.Close())
+		}
+		unchanged(t, before, fmt.Sprintf("after operation %d", n))
+	}
+	assert.Equal(t, 12, worked)
 }
 
 // TestFaultMaps has the kernel refuse id maps.

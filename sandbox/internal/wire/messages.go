@@ -68,6 +68,8 @@ type Group struct {
 	Parent string
 	// Required: the sandbox cannot do without. Otherwise its lack is only noted.
 	Required bool
+	// Leaf, if not nil, are the limits of a command with none of its own. A leaf with these is made along with the group.
+	Leaf *cgroup.Limits
 	// Init: PID 1 is in the sandbox's group too, for who finds out about a sandbox by it.
 	Init bool
 	// Shown: commands are to see their own groups, see Answer.Shown.

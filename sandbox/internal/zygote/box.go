@@ -82,6 +82,7 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	grouped := z.beginGroup(b, &req)
 	defer func() {
 		if err != nil {
+			b.spare.drop(true)
 			b.dismantle()
 		}
 	}()
@@ -113,6 +114,9 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	z.mu.Lock()
 	z.boxes[b.id] = b
 	z.mu.Unlock()
+	if b.group != nil {
+		z.keepSpare(b)
+	}
 	go z.watch(b)
 	return a, nil
 }
@@ -131,6 +135,9 @@ func (z *zygote) beginGroup(b *box, req *wire.CreateRequest) (end func(*wire.Ans
 	work := func() {
 		var err error
 		b.group, b.leave, err = z.groups.make(boxName(b.id, req.Name), req.Group, &said)
+		if err == nil && b.group != nil && req.Group.Leaf != nil {
+			b.firstLeaf(*req.Group.Leaf)
+		}
 		made <- err
 	}
 	if z.groups.standing(req.Group) {

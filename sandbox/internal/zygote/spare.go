@@ -100,9 +100,29 @@ func (s *spare) isOver() bool {
 // makeSpare makes ready what the next command needs, should it be like this one.
 func (z *zygote) makeSpare(c *command, p *plan.Plan) {
 	b := c.box
-	if !b.fillSpare(c, p) {
+	if b.fillSpare(c, p) {
+		z.keepSpare(b)
+	}
+}
+
+// firstLeaf makes a leaf for the first command, should it have these limits.
+func (b *box) firstLeaf(l cgroup.Limits) {
+	if l.Memory > 0 && l.Memory < spareMemory {
 		return
 	}
+	s := &b.spare
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	leaf, err := b.group.NewLeaf(leafName(b.leafSeq.Add(1)), l)
+	if err != nil {
+		return // the first command is told
+	}
+	leaf.KeepOpen()
+	s.leaf, s.limits = leaf, l
+}
+
+// keepSpare counts the box among those that have something spare, of which there are not to be too many.
+func (z *zygote) keepSpare(b *box) {
 	if old := z.spares.add(b); old != nil {
 		old.spare.drop(false)
 	}
