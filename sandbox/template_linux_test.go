@@ -17,12 +17,8 @@ import (
 // templated returns a sandbox that was begun from a template, which this host must be able to make.
 func templated(t testing.TB, opts ...Option) *Sandbox {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		skip(t, "root only: an ordinary user's mounts belong to the user namespace of one sandbox")
-	}
-	if !kernelAtLeast(6, 3) {
-		skip(t, "tmpfs maps ids since Linux 6.3")
-	}
+	needRoot(t)         // an ordinary user's mounts belong to the user namespace of one sandbox
+	needKernel(t, 6, 3) // tmpfs maps ids
 	original := standing(t, opts...)
 	var clone *Sandbox
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {

@@ -38,7 +38,7 @@ func await(t *testing.T, what string, ok func() bool) {
 // Each namespace is handed out once, is nobody else's, and the spare ones go when nobody has asked for a while.
 func TestNets(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("root only: network namespaces of our own user namespace")
+		t.Skip("network namespaces of our own user namespace: needs root")
 	}
 	home, err := os.Readlink("/proc/self/ns/net")
 	require.NoError(t, err)

@@ -42,7 +42,7 @@ func (ts *templates) usable(t *testing.T, id uint64) bool {
 // A template is good while the host is as it was when it was made, and somebody uses it.
 func TestTemplates(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("root only: trees of the host's mounts")
+		t.Skip("cloning trees of the host needs root")
 	}
 	ts := &templates{}
 	defer func() {
