@@ -119,13 +119,17 @@ func TestCommandSeesItsLimits(t *testing.T) {
 func TestCommandSeesUpdates(t *testing.T) {
 	t.Parallel()
 	sb := grouped(t, standing(t, asVictim(t), WithProc(ViewFiles), WithMemory("256m"), WithCPUs(1), WithPids(40)))
-	for _, c := range []struct {
+	changes := []struct {
 		change []Option
 		want   map[string]string
 	}{
 		{[]Option{WithCPUs(0.25), WithMemory("128m")}, map[string]string{"cpu": "25000 100000", "memory": "134217728"}},
 		{[]Option{WithCPUs(0.75), WithPids(50)}, map[string]string{"cpu": "75000 100000", "pids": "50"}},
-	} {
+	}
+	if testing.Short() {
+		changes = changes[:1]
+	}
+	for _, c := range changes {
 		cmd := sb.Command(victimPath)
 		cmd.Env = []string{partEnv + "=limits wait"}
 		in, err := cmd.StdinPipe()
@@ -172,9 +176,10 @@ func TestShownGroups(t *testing.T) {
 	require.NoError(t, other.Start(inTime(t)))
 	defer func() { require.NoError(t, other.Kill()); _, _ = other.Wait() }()
 	assert.Equal(t, "40", sh(t, sb, "cat $(find /sys/fs/cgroup -name pids.max)"), "the control: there is something to see")
-	assert.NotEmpty(t, sh(t, sb, "cat $(find /sys/fs/cgroup -name cgroup.procs)"))
-	assert.NotRegexp(t, `(?m)^0$`, sh(t, sb, look), "a process of another PID namespace")
-	assert.NotContains(t, sh(t, sb, look), "./", "groups below or beside")
+	seen := sh(t, sb, look)
+	assert.NotEmpty(t, seen, "it sees itself")
+	assert.NotRegexp(t, `(?m)^0$`, seen, "a process of another PID namespace")
+	assert.NotContains(t, seen, "./", "groups below or beside")
 	assert.NotContains(t, sh(t, sb, "cat /proc/self/mountinfo | grep cgroup"), "/..", "a mount of more than its group")
 
 	spoil := func(sb *Sandbox, errno string) {
