@@ -83,7 +83,7 @@ func compileInitPart(s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op, src *so
 	a.hostname(s, own)
 	a.pause(image)
 	p.mapped, p.notes, p.pivots = r.mapped, r.notes, r.pivots
-	p.Plan = a.Plan()
+	p.Plan = a.Plan().Clone() // without the room that its slices have left to grow
 	return p
 }
 
