@@ -195,7 +195,7 @@ func (e *engine) compileFilter() error {
 	}
 	prog, err := policy.Compile()
 	if err == nil {
-		e.walls.filter, e.walls.flags = prog.Bytes(), prog.Flags()
+		e.walls.filter, e.walls.flags, e.walls.lenient = prog.Bytes(), prog.Flags(), lenient(prog)
 		return e.planListening(policy, prog)
 	}
 	if e.spec.mayGiveUp("WithSeccomp") {
@@ -385,7 +385,7 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 	if len(p.attempts) == 0 {
 		return nil, &Error{Stage: "exec", Op: "execve", Path: c.path, Err: unix.ENOENT}
 	}
-	req.Base, req.Ruleset, req.Launch.Mode = base.id, base.shared, uint8(p.mode)
+	req.Base, req.Ruleset, req.Launch.Mode, req.Socket = base.id, base.shared, uint8(p.mode), int32(base.socket)
 	exit := make(chan *wire.Exit, 1)
 	sup := e.supervise()
 	if sup != nil {

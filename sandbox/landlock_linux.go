@@ -229,6 +229,12 @@ func (a assembler) landRule(set plan.Reg, attr plan.Arg, object string) *plan.St
 
 // restrict adds the step from which on the rules hold. It needs no_new_privs.
 func (a assembler) restrict(l *landlock, set plan.Reg) {
+	a.restrictBy(l, set)
+	a.close(set)
+}
+
+// restrictBy is restrict for a process whose descriptors are not its own.
+func (a assembler) restrictBy(l *landlock, set plan.Reg) {
 	a.Stage("landlock")
 	flags := plan.Zero
 	if l.abi >= 7 {
@@ -237,7 +243,6 @@ func (a assembler) restrict(l *landlock, set plan.Reg) {
 		flags = plan.Flag(unix.LANDLOCK_RESTRICT_SELF_LOG_SUBDOMAINS_OFF, "LOG_SUBDOMAINS_OFF")
 	}
 	a.Call(unix.SYS_LANDLOCK_RESTRICT_SELF, "landlock_restrict_self", "ruleset", plan.R(set), flags)
-	a.close(set)
 }
 
 // landNames says what rights are about, not each of them.

@@ -213,10 +213,12 @@ func TestWarmIsFlat(t *testing.T) {
 	for i := range 20 {
 		once(i)
 	}
+	readied(t, sb)
 	files, children, goroutines := counts(t)
 	for i := range n {
 		once(i)
 	}
+	readied(t, sb)
 	f, c, g := counts(t)
 	assert.Equal(t, [3]int{files, children, goroutines}, [3]int{f, c, g})
 }

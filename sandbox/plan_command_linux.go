@@ -34,6 +34,7 @@ type commandSpec struct {
 type walls struct {
 	filter    []byte
 	flags     seccomp.Flags // with which the filter is loaded
+	lenient   bool          // it may be loaded early, see lenient
 	listening *listening    // somebody answers for the filter
 	landlock  *landlock
 	cpus      []int        // that commands are bound to; nil: any
@@ -78,7 +79,9 @@ type commandBase struct {
 	rules   plan.Reg // Landlock's ruleset; None: there is none
 	land    *landlock
 	listen  *wire.Listen
-	shared  bool // it is the sandbox's own, which comes along with the files
+	shared  bool     // it is the sandbox's own, which comes along with the files
+	held    bool     // the base may be walked ahead of time; Landlock is in it
+	socket  plan.Reg // from which it receives its files then
 	encoded []byte
 	id      uint64      // of the zygote's copy
 	known   atomic.Bool // the zygote has it
@@ -93,7 +96,7 @@ func compileCommand(s *spec, ids idPlan, lastCap, tasks int, w *walls, c *comman
 // each v1 hierarchy, the ruleset if it is shared, then the program's files.
 func compileBase(s *spec, ids idPlan, lastCap, tasks int, w *walls, shape commandShape) *commandBase {
 	a := newAssembler()
-	b := &commandBase{mode: launch.Join, rules: plan.None, land: w.landlock}
+	b := &commandBase{mode: launch.Join, rules: plan.None, socket: plan.None, land: w.landlock}
 	own := s.namespaces
 	if own.Has(namespace.Time) {
 		b.mode = launch.Copy // EUSERS otherwise, time_namespaces(7)
@@ -109,25 +112,13 @@ func compileBase(s *spec, ids idPlan, lastCap, tasks int, w *walls, shape comman
 	for range shape.files {
 		files = append(files, a.Input("file"))
 	}
+	if b.holds(s, w, shape) {
+		a.holdingBase(b, s, ids, lastCap, w, pidfd, groups, files)
+		return b
+	}
 
-	a.Stage("join")
-	join := own.CloneFlags() &^ unix.CLONE_NEWCGROUP
-	if join != 0 {
-		a.Call(unix.SYS_SETNS, "setns", "sandbox", plan.R(pidfd), names(join, cloneNames))
-	}
-	// What comes before the fork may be done once for many commands: a setns into a user namespace fills the set again, an unshare or exec does not.
-	a.Stage("privileges")
-	a.bound(s, lastCap)
-	a.noNewPrivs()
-	a.fork()
-
-	a.Stage("cgroup")
-	for _, g := range groups {
-		a.write(g, []byte("0"), "tasks")
-	}
-	if own.Has(namespace.Cgroup) {
-		a.ownGroups(w.shown)
-	}
+	a.join(s, lastCap, pidfd)
+	a.enterGroups(s, w, groups)
 	a.Stage("files")
 	kept := files
 	if w.listening != nil {
@@ -157,13 +148,37 @@ func compileBase(s *spec, ids idPlan, lastCap, tasks int, w *walls, shape comman
 	return b
 }
 
+// join enters the sandbox's namespaces and clones the process that stays there.
+func (a assembler) join(s *spec, lastCap int, pidfd plan.Reg) {
+	a.Stage("join")
+	if join := s.namespaces.CloneFlags() &^ unix.CLONE_NEWCGROUP; join != 0 {
+		a.Call(unix.SYS_SETNS, "setns", "sandbox", plan.R(pidfd), names(join, cloneNames))
+	}
+	// What comes before the fork may be done once for many commands: a setns into a user namespace fills the set again, an unshare or exec does not.
+	a.Stage("privileges")
+	a.bound(s, lastCap)
+	a.noNewPrivs()
+	a.fork()
+}
+
+// enterGroups enters a command's own cgroup, and makes it the root of what the command sees of them.
+func (a assembler) enterGroups(s *spec, w *walls, groups []plan.Reg) {
+	a.Stage("cgroup")
+	for _, g := range groups {
+		a.write(g, []byte("0"), "tasks")
+	}
+	if s.namespaces.Has(namespace.Cgroup) {
+		a.ownGroups(w.shown)
+	}
+}
+
 // command makes the plan of a command of the base's shape.
 func (b *commandBase) command(c *commandSpec) *commandPlan {
 	a := assembler{Builder: plan.After(b.plan)}
 	p := &commandPlan{mode: b.mode}
 	a.Stage("directory")
 	a.Call(unix.SYS_CHDIR, "chdir", c.dir, a.Str(c.dir))
-	if b.rules != plan.None {
+	if b.rules != plan.None && !b.held {
 		a.restrict(b.land, b.rules)
 	}
 	a.exec(p, b.filter, b.flags, b.listen, c)
@@ -202,11 +217,24 @@ func (a assembler) bound(s *spec, lastCap int) {
 
 // privileges takes away everything that was not asked for: resources, capabilities in the four other sets, groups, ids.
 func (a assembler) privileges(s *spec, ids idPlan) {
+	a.rlimits(s, func(int) bool { return true })
+	a.identity(s, ids)
+}
+
+// rlimits sets those limits of the resources that are wanted.
+func (a assembler) rlimits(s *spec, wanted func(resource int) bool) {
 	a.Stage("rlimits")
 	for _, l := range s.rlimits {
+		if !wanted(l.Resource) {
+			continue
+		}
 		a.Call(unix.SYS_PRLIMIT64, "prlimit64", rlimitName(l.Resource), plan.Zero, plan.Flag(uint64(l.Resource), rlimitName(l.Resource)),
 			a.Words("{"+rlimitText(l.Soft)+", "+rlimitText(l.Hard)+"}", l.Soft, l.Hard), plan.Null)
 	}
+}
+
+// identity becomes who the program is to be.
+func (a assembler) identity(s *spec, ids idPlan) {
 	a.Stage("privileges")
 	granted := s.granted()
 	if ids.groups {
@@ -227,7 +255,7 @@ func (a assembler) exec(p *commandPlan, filter, flags plan.Arg, listen *wire.Lis
 	a.Stage("exec")
 	a.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "process", plan.Flag(unix.SIG_SETMASK, "SIG_SETMASK"), a.Words("[]", 0), plan.Null, plan.Int(8))
 	if filter.Kind == plan.Data {
-		step := a.Call(unix.SYS_SECCOMP, "seccomp", "filter", plan.Flag(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), flags, filter)
+		step := a.loadFilter(filter, flags)
 		if listen != nil {
 			step.To(plan.Reg(listen.Listener))
 		}
@@ -241,6 +269,10 @@ func (a assembler) exec(p *commandPlan, filter, flags plan.Arg, listen *wire.Lis
 			step.Tolerate(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
 		}
 	}
+}
+
+func (a assembler) loadFilter(filter, flags plan.Arg) *plan.Step {
+	return a.Call(unix.SYS_SECCOMP, "seccomp", "filter", plan.Flag(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), flags, filter)
 }
 
 // execPaths lists what a name may stand for, as execvp(3) searches PATH.

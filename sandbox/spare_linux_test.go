@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
+	"github.com/belljar-go/belljar/seccomp"
 )
 
 // leavesOf are the groups of commands that a sandbox has.
@@ -105,12 +107,21 @@ func TestNoSpareLeaf(t *testing.T) {
 	eventually(t, "nothing stays", func() bool { return len(leavesOf(t, sb)) == 0 })
 }
 
-// joinersOf are the processes that serve commands of sandboxes, of this program's zygote.
-func joinersOf(t testing.TB) []leaktest.Process {
+// joinersOf are the processes that join the namespaces of sandboxes for commands, of this program's zygote.
+func joinersOf(t testing.TB) []leaktest.Process { return ahead(t, true) }
+
+// readyOf are those that are to be commands. Unlike joiners they have a session of their own.
+func readyOf(t testing.TB) []leaktest.Process { return ahead(t, false) }
+
+func ahead(t testing.TB, joiners bool) []leaktest.Process {
 	t.Helper()
 	z, err := currentZygote()
 	require.NoError(t, err)
-	return slices.DeleteFunc(leaktest.Descendants(z.pid), func(p leaktest.Process) bool { return p.Name != launch.JoinerName || p.Zombie() })
+	self, ok := leaktest.Lookup(strconv.Itoa(z.pid))
+	require.True(t, ok)
+	return slices.DeleteFunc(leaktest.Descendants(z.pid), func(p leaktest.Process) bool {
+		return p.Name != launch.JoinerName || p.Zombie() || joiners != (p.Session == self.Session)
+	})
 }
 
 // joined runs commands until there is a process that joins the namespaces for them, and returns it.
@@ -129,6 +140,28 @@ func joined(t testing.TB, sb *Sandbox) (found leaktest.Process) {
 		return len(now) > len(before)
 	})
 	return found
+}
+
+// readied runs commands until there is one that waits to be the next, and returns it. On a busy machine it may take more than one: none is made where that would have to be waited for.
+// Without a cgroup there never is one, and 0 is returned.
+func readied(t testing.TB, sb *Sandbox) (pid int) {
+	t.Helper()
+	if !sb.engine.grouped {
+		return 0
+	}
+	eventually(t, "one is ready", func() bool {
+		_, res := try(t, sb, "exit 3")
+		require.Equal(t, 3, res.ExitCode)
+		for range 50 {
+			if all := readyOf(t); len(all) == 1 {
+				pid = all[0].PID
+				return true
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		return false
+	})
+	return pid
 }
 
 // spareFrom is how many commands a sandbox has run when it is worth something to have the next one's things ready.
@@ -154,17 +187,25 @@ func TestJoinedAlike(t *testing.T) {
 				require.Contains(t, first, "CapBnd:\t0000000000000000")
 			}
 			j := joined(t, sb)
+			readied(t, sb)
 			assert.Equal(t, first, look())
-			again := joinersOf(t)
-			require.Len(t, again, 1, "it stays")
-			assert.Equal(t, j.Start, again[0].Start)
+			eventually(t, "it stays", func() bool {
+				again := joinersOf(t)
+				return len(again) == 1 && again[0].PID == j.PID && again[0].Start == j.Start
+			})
 
 			// Whoever ends it from outside changes nothing either.
 			require.NoError(t, unix.Kill(j.PID, unix.SIGKILL))
 			assert.Equal(t, first, look())
 			assert.Equal(t, first, look())
+			if pid := readied(t, sb); pid != 0 {
+				require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+			}
+			eventually(t, "dead", func() bool { return len(readyOf(t)) == 0 })
+			assert.Equal(t, first, look())
 			require.NoError(t, sb.Close())
 			assert.Empty(t, joinersOf(t))
+			assert.Empty(t, readyOf(t))
 		})
 	}
 }
@@ -175,7 +216,7 @@ func TestJoinerGoesWithOthers(t *testing.T) {
 	joined(t, sb)
 	require.NoError(t, unix.Kill(sb.engine.pid, unix.SIGKILL))
 	require.NoError(t, sb.Wait())
-	eventually(t, "gone with PID 1", func() bool { return len(joinersOf(t)) == 0 })
+	eventually(t, "gone with PID 1", func() bool { return len(joinersOf(t))+len(readyOf(t)) == 0 })
 	require.NoError(t, sb.Close())
 
 	sb = newBox(t)
@@ -188,4 +229,89 @@ func TestJoinerGoesWithOthers(t *testing.T) {
 		return !ok || p.Start != j.Start || p.Zombie()
 	})
 	joined(t, newBox(t)) // and the next zygote, which sweeps, has its own
+}
+
+// What waits to be a command is there only while nothing else is, and is the next command whatever that is.
+func TestReady(t *testing.T) {
+	sb := grouped(t, newBox(t, WithMemory("256m"), WithPids(20)))
+	// None stays away, however long one waits.
+	none := func(why string) {
+		t.Helper()
+		time.Sleep(20 * time.Millisecond)
+		assert.Empty(t, readyOf(t), why)
+	}
+	one := func() int { return readied(t, sb) }
+	joined(t, sb)
+	pid := one()
+	cmd, finish := started(t, sb, "echo up; read line; exit 4", Limits{})
+	assert.Equal(t, pid, cmd.PID())
+	none("a job runs")
+	_, res := try(t, sb, "exit 3")
+	assert.Equal(t, 3, res.ExitCode)
+	none("a job runs, and another has ended")
+	res = finish()
+	assert.Equal(t, 4, res.ExitCode)
+	assert.Equal(t, 1, res.Usage.PeakPids)
+
+	pid = one()
+	s, err := sb.Stats()
+	require.NoError(t, err)
+	assert.Zero(t, s.Pids.Current, "it is nobody's, so nobody is told of it")
+	none("accounts have been read")
+	assert.NotEqual(t, pid, one())
+
+	require.NoError(t, sb.Pause())
+	none("the sandbox is paused")
+	require.NoError(t, sb.Resume())
+	one()
+	require.NoError(t, sb.Update(WithMemory("32m")))
+	none("its leaf has limits of before")
+	_, res = try(t, sb, hog(40)+"; exit 3")
+	assert.Equal(t, MemoryExceeded, res.Verdict)
+
+	pid = one()
+	cmd = sb.Command("/no/such/program")
+	_, err = cmd.Run(inTime(t))
+	require.ErrorIs(t, err, unix.ENOENT)
+	one()
+	cmd = sb.Command("/bin/sh", "-c", "test -t 0 && exit 6")
+	cmd.TTY = &WindowSize{Rows: 3, Cols: 4}
+	res, err = cmd.Run(inTime(t))
+	require.NoError(t, err)
+	assert.Equal(t, 6, res.ExitCode, "a terminal takes another base")
+	one()
+	cmd = sb.Command("/bin/sh", "-c", "exit 7")
+	cmd.Limits.Pids = 3
+	res, err = cmd.Run(inTime(t))
+	require.NoError(t, err)
+	assert.Equal(t, 7, res.ExitCode)
+	one()
+	cmd = sb.Command("/bin/sh", "-c", "sleep 1000 & exit 5")
+	cmd.KeepLeftovers = true
+	res, err = cmd.Run(inTime(t))
+	require.NoError(t, err)
+	assert.Equal(t, 5, res.ExitCode)
+	_, res = try(t, sb, "exit 3")
+	assert.Equal(t, 3, res.ExitCode)
+	none("something has been left behind")
+	require.NoError(t, sb.Close())
+	assert.Empty(t, readyOf(t))
+}
+
+// With the filter that everybody has who asks for none it is loaded ahead of time too.
+func TestDefaultIsLenient(t *testing.T) {
+	for want, policies := range map[bool][]seccomp.Policy{
+		true:  {seccomp.Default(), seccomp.Build(), seccomp.Network()},
+		false: {seccomp.Default().Without("recvmsg"), seccomp.Default().Without("dup3")},
+	} {
+		for _, p := range policies {
+			prog, err := p.Compile()
+			require.NoError(t, err)
+			assert.Equal(t, want, lenient(prog))
+		}
+	}
+	// Under one that is not, commands run all the same.
+	sb := newBox(t, WithSeccomp(seccomp.Default().Without("recvmsg", "dup3")))
+	joined(t, sb)
+	assert.Equal(t, "2", strings.TrimSpace(sh(t, sb, "sed -n 's/^Seccomp:.//p' /proc/self/status")))
 }

@@ -23,12 +23,27 @@ type Call struct {
 // Decide tells what the program does with a call, by running it: what the kernel's answer to the call is. It is how a
 // supervisor finds out which rule a call ran into, of which the kernel tells nothing.
 func (p Program) Decide(c Call) Action {
+	action, _ := p.run(c, 64)
+	return action
+}
+
+// Allows tells whether the program lets a call of its own architecture pass whatever its arguments are and wherever it is made.
+func (p Program) Allows(number uint32) bool {
+	action, known := p.run(Call{Arch: p.arch, Number: number}, 8)
+	return known && action == Allow
+}
+
+// run executes the program over a call of which so many bytes of struct seccomp_data are known. It is false if more had to be.
+func (p Program) run(c Call, known uint32) (Action, bool) {
 	var a uint32
 	for pc := 0; pc < p.Len(); pc++ {
 		i := p.insn(pc)
 		taken := false
 		switch i.op {
 		case opLoad:
+			if i.k >= known {
+				return 0, false
+			}
 			a = c.word(i.k)
 			continue
 		case opAnd:
@@ -38,7 +53,7 @@ func (p Program) Decide(c Call) Action {
 			pc += int(i.k)
 			continue
 		case opReturn:
-			return Action(i.k)
+			return Action(i.k), true
 		case opEqual:
 			taken = a == i.k
 		case opAbove:
@@ -48,7 +63,7 @@ func (p Program) Decide(c Call) Action {
 		case opAnyBit:
 			taken = a&i.k != 0
 		default:
-			return KillProcess // no compiler of ours writes it
+			return KillProcess, true // no compiler of ours writes it
 		}
 		if taken {
 			pc += int(i.jt)
@@ -56,7 +71,7 @@ func (p Program) Decide(c Call) Action {
 			pc += int(i.jf)
 		}
 	}
-	return KillProcess
+	return KillProcess, true
 }
 
 // opAnyBit is JMP|JSET|K, which only libseccomp might write.

@@ -45,6 +45,30 @@ func TestDecide(t *testing.T) {
 	assert.Equal(t, KillProcess, Program{}.Decide(Call{}), "no program lets anything through")
 }
 
+// Allows is true of a call that is allowed with all arguments, and of no other.
+func TestAllows(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, p := range []Policy{Default(), Strict(), Build(), Network(), Default().WithDenied(KillProcess)} {
+		prog, err := p.Compile()
+		require.NoError(t, err)
+		var some int
+		for n := range uint32(500) {
+			c := Call{Arch: prog.Arch(), Number: n, IP: r.Uint64(), Args: [6]uint64{r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64()}}
+			if prog.Allows(n) {
+				some++
+				require.Equal(t, Allow, prog.Decide(c), "%v", c)
+			}
+		}
+		assert.Positive(t, some)
+	}
+	prog, err := Default().Compile()
+	require.NoError(t, err)
+	unix := nativeCall("socket", syscall.AF_UNIX)
+	assert.Equal(t, Allow, prog.Decide(unix))
+	assert.False(t, prog.Allows(unix.Number), "not with every argument")
+	assert.False(t, Program{}.Allows(0))
+}
+
 func TestCallText(t *testing.T) {
 	number := func(name string) uint32 { n, _ := NativeArch().Number(name); return n }
 	native := NativeArch()

@@ -128,6 +128,11 @@ func newArenaIn(p *plan.Plan, grab func(size int) (*arena, error)) (*arena, erro
 	if err != nil {
 		return nil, err
 	}
+	a.write(sh, p)
+	return a, nil
+}
+
+func (a *arena) write(sh shape, p *plan.Plan) {
 	a.shape = sh
 	c := a.ctl
 	*c = control{fullMask: ^uint64(0)}
@@ -144,7 +149,6 @@ func newArenaIn(p *plan.Plan, grab func(size int) (*arena, error)) (*arena, erro
 		steps, data = a.put(p.Base, steps, data)
 	}
 	a.put(p, steps, data)
-	return a, nil
 }
 
 // put writes a part of a plan into the arena and returns what is left of it.

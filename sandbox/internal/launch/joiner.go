@@ -117,9 +117,10 @@ func (j *Joiner) Alive() bool {
 
 // take reserves the joiner for one launch. It is not free while it sleeps until an exec.
 func (j *Joiner) take(l *launch) bool {
-	if j == nil || l.Plan.Base != j.base || l.Mode != Join || l.Listen != nil {
-		return false
-	}
+	return j != nil && l.Plan.Base == j.base && l.Mode == Join && l.Listen == nil && j.reserve()
+}
+
+func (j *Joiner) reserve() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.busy || j.closed || j.gone() || atomic.LoadUint32(&j.arena.ctl.ready) == 0 {

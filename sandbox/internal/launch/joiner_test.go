@@ -135,6 +135,9 @@ func TestJoinerFailures(t *testing.T) {
 	assert.ErrorIs(t, err, unix.EINVAL)
 	works()
 
+	for !waits(j) {
+		time.Sleep(time.Millisecond)
+	}
 	_, err = Launch(&Request{Plan: after(base, hangForever), Mode: Join, Cgroup: -1, Joiner: j, Until: time.Now().Add(20 * time.Millisecond)})
 	require.ErrorIs(t, err, unix.ETIMEDOUT)
 	assert.True(t, j.gone(), "what sleeps with a launch that is given up goes too")

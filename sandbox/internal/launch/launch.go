@@ -51,6 +51,9 @@ type Request struct {
 	Listen *Listen
 	// Joiner, if set, may serve a launch of Mode Join whose plan has the base that it was made for.
 	Joiner *Joiner
+	// Ready, if set, is the process that is launched, if the plan has the base that it was made for; the last so many Files are the program's. It is used up in any case.
+	Ready   *Ready
+	Program int
 }
 
 // Process is a launched process. The caller owns PIDFD and must wait for the process.
@@ -76,6 +79,12 @@ func (e *StepError) Unwrap() error { return e.Errno }
 // Launch starts a process and returns when it has called execve, when all steps of a plan without execve are done, or when the launch
 // failed: with *StepError for a failed step, another error for a failed clone.
 func Launch(r *Request) (*Process, error) {
+	if r.Ready != nil {
+		p, err, ok := r.Ready.launch(r, r.Program)
+		if ok {
+			return p, err
+		}
+	}
 	p, err := r.launch()
 	if err == errJoinerGone {
 		again := *r
@@ -102,16 +111,21 @@ func (r *Request) launch() (*Process, error) {
 	}
 	own := *r
 	l := &launch{Request: &own, arena: a, kept: -1}
-	defer a.release()
+	return l.deliver(l.run)
+}
+
+// deliver has run make the process, and gives back whatever served the launch only.
+func (l *launch) deliver(run func() (*Process, error)) (*Process, error) {
+	defer l.arena.release()
 	defer func() {
 		for _, fd := range l.opened {
 			_ = unix.Close(fd)
 		}
 		closeFD(int(l.kept))
 	}()
-	r.Handle.hold(l)
-	defer r.Handle.hold(nil)
-	p, err := l.run()
+	l.Handle.hold(l)
+	defer l.Handle.hold(nil)
+	p, err := run()
 	if l.apart != nil {
 		l.apart.over <- err == nil
 	}
@@ -208,6 +222,11 @@ func (l *launch) run() (*Process, error) {
 		_ = l.joinApart()
 		return nil, fmt.Errorf("clone3: %w", syscall.Errno(-pid))
 	}
+	return l.conclude()
+}
+
+// conclude goes with the process until it has called execve or has died.
+func (l *launch) conclude() (*Process, error) {
 	err := l.accompany()
 	if err == nil {
 		err = l.awaitExec()

@@ -229,6 +229,28 @@ func (b *Builder) Rights(fd int) Arg {
 	return Arg{Kind: Data, Value: int64(at), Text: fmt.Sprintf("{descriptor %d}", fd)}
 }
 
+// Room is a pointer to a struct msghdr that receives a byte of data and up to n descriptors (unix(7)).
+func (b *Builder) Room(n int) Arg {
+	data := b.bytes(make([]byte, 8))
+	iov := make([]byte, 16)
+	iov[8] = 1
+	vec := b.bytes(iov)
+	b.p.Relocs = append(b.p.Relocs, Reloc{At: vec, To: data})
+	size := unix.CmsgSpace(4 * n)
+	control := b.bytes(make([]byte, size))
+	head := make([]byte, 56)
+	binary.NativeEndian.PutUint64(head[24:], 1)
+	binary.NativeEndian.PutUint64(head[40:], uint64(size))
+	at := b.bytes(head)
+	b.p.Relocs = append(b.p.Relocs, Reloc{At: at + 16, To: vec}, Reloc{At: at + 32, To: control})
+	return Arg{Kind: Data, Value: int64(at), Text: fmt.Sprintf("{%d descriptors}", n)}
+}
+
+// Jump appends a step that makes no call and passes over the n steps after it.
+func (b *Builder) Jump(n int) {
+	b.Call(-int(unix.EAGAIN), "jump", "steps").Tolerate(unix.EAGAIN).Skipping(n)
+}
+
 func quoteList(list []string) string {
 	q := make([]string, len(list))
 	for i, s := range list {

@@ -129,6 +129,8 @@ type StartRequest struct {
 	// Files are the program's, by their place in the message, or Null.
 	Files   []int16
 	Ruleset bool
+	// Socket is the base's register of the socket from which a process that was made ahead of time receives them; negative: none can be.
+	Socket int32
 	// Whole: the caller waits for the end alone. Of a program that ends soon only Exited is told, in place of the Reply.
 	Whole bool
 }

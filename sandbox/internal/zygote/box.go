@@ -48,6 +48,7 @@ type box struct {
 	frozen   bool
 	commands map[uint64]*command
 	watchers []*watcher
+	told     bool           // somebody has watched events: there are to be none of what is no command
 	pids     map[string]int // of commands, by their leaves
 	kept     []*cgroup.Leaf // of commands whose leftovers may stay
 	starting sync.WaitGroup // launches under way
@@ -510,6 +511,7 @@ func (z *zygote) freeze(m *wire.Message) error {
 	if req.Frozen && !b.setFrozen(true) {
 		return errGone
 	}
+	b.spare.dropReady()
 	if req.Frozen {
 		err = b.group.Freeze(soon())
 	} else {

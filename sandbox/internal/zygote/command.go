@@ -25,6 +25,9 @@ type command struct {
 	leaf    *cgroup.Leaf                // of whoever starts and follows the command
 	shown   atomic.Pointer[cgroup.Leaf] // the same, for others, once there is one
 	limits  cgroup.Limits               // of leaf, as it was made
+	ready   *launch.Ready               // made ahead, with leaf
+	joiner  *launch.Joiner
+	plan    *plan.Plan
 	proc    atomic.Pointer[process]
 	started time.Time
 	stop    chan struct{} // closed when somebody asks for its end
@@ -33,7 +36,7 @@ type command struct {
 	settled chan struct{}
 
 	launch launch.Handle
-	over   bool // its program has ended, or never ran; guarded by box.mu
+	over   bool // its program has ended, or never ran, and with a leaf all of its processes; guarded by box.mu
 }
 
 func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) {
@@ -55,26 +58,32 @@ func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) 
 		return c, nil, errGone
 	}
 	z.register(c)
+	c.plan = p
 	defer func() {
 		c.box.starting.Done()
 		if err != nil {
 			close(c.settled)
+			c.ready.Discard()
 			c.discard()
 			if c.box.group == nil {
 				c.box.sweepProcesses(c, &wire.Exit{}) // of a command that has ended meanwhile
 			}
 			z.unregister(c)
+			if c.box.started.Load() >= spareFrom {
+				z.goMakeSpare(c)
+			}
 		}
 	}()
 	if c.box.group != nil {
-		if err := c.newLeaf(); err != nil {
+		if err := c.newLeaf(p); err != nil {
 			return c, nil, err
 		}
+	} else {
+		_, _, c.joiner = c.box.spare.take(&c.limits, p)
 	}
 	proc, err := c.run(p, m.Files)
-	if c.box.started.Add(1) >= spareFrom {
-		z.handlers.Add(1)
-		go func() { defer z.handlers.Done(); z.makeSpare(c, p) }()
+	if n := c.box.started.Add(1); err == nil && n >= spareFrom {
+		z.goMakeSpare(c)
 	}
 	if err != nil {
 		return c, nil, err
@@ -87,11 +96,11 @@ func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) 
 	return c, &wire.Answer{PID: proc.PID}, nil
 }
 
-func (c *command) newLeaf() (err error) {
+func (c *command) newLeaf(p *plan.Plan) (err error) {
 	c.box.limits.RLock()
 	defer c.box.limits.RUnlock()
 	limits := c.leafLimits()
-	if c.leaf = c.box.spare.take(&limits); c.leaf == nil {
+	if c.leaf, c.ready, c.joiner = c.box.spare.take(&limits, p); c.leaf == nil {
 		if c.leaf, err = c.box.group.NewLeaf(leafName(c.box.leafSeq.Add(1)), limits); err != nil {
 			return err
 		}
@@ -105,7 +114,7 @@ func (c *command) newLeaf() (err error) {
 func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 	r := &launch.Request{
 		Plan: p, Files: []int{c.box.pidfd}, Mode: launch.Mode(c.req.Launch.Mode), Flags: c.req.Launch.Flags, Cgroup: -1,
-		Until: deadline(c.req.Launch.Timeout), Handle: &c.launch, Joiner: c.box.spare.joins(p),
+		Until: deadline(c.req.Launch.Timeout), Handle: &c.launch, Joiner: c.joiner, Ready: c.ready, Program: len(c.req.Files),
 	}
 	if c.leaf != nil {
 		r.Cgroup = c.leaf.FD()
@@ -262,6 +271,7 @@ func (z *zygote) follow(c *command, asked *wire.Conn, reply *wire.Answer) {
 		_ = report.Send(wire.Exited, c.id, exit, nil, nil)
 	} else {
 		_ = report.Send(wire.Exited, c.id, exit, nil, nil)
+		c.box.makeReady(c, c.plan)
 		c.clear()
 	}
 	launch.ReapStrangers()
@@ -333,6 +343,7 @@ func (z *zygote) stats(m *wire.Message) (*wire.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.spare.dropReady() // it would be counted
 	s, err := b.group.Stats()
 	return &wire.Answer{Stats: &s}, err
 }

@@ -12,14 +12,18 @@ import (
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
 )
 
-// spare is what a sandbox's next command finds ready, made while the one before it runs: its leaf, which takes longer to make than all else that a command has
-// to wait for, and a process that is in the sandbox's namespaces.
+// spare is what a sandbox's next command finds ready: its leaf, which takes longer to make than all else that a command has to wait for, and a process that is in the sandbox's
+// namespaces, made while the command before it runs; and, when nothing runs in the sandbox any more, the command's own process, in that leaf, up to where it has to be
+// known what it is going to execute.
+//
+// Nothing else ever runs in the sandbox while that process waits: whoever starts a command takes it or ends it first. A job could send it signals, which it would find when it is the next command.
 type spare struct {
 	mu     sync.Mutex // held while something is made
 	leaf   *cgroup.Leaf
 	limits cgroup.Limits // that leaf was made with
 	joiner *launch.Joiner
-	over   bool // the sandbox is being taken down: there will be nothing
+	ready  *launch.Ready // in leaf
+	over   bool          // the sandbox is being taken down: there will be nothing
 }
 
 const (
@@ -31,40 +35,51 @@ const (
 	spareMemory = 16 << 20
 )
 
-// take returns the spare leaf if it has just these limits. One that is being made is not waited for.
-func (s *spare) take(l *cgroup.Limits) *cgroup.Leaf {
-	if !s.mu.TryLock() {
-		return nil
-	}
+// take returns the spare leaf if it has just these limits, and what serves the plan. What is being made is waited for, which takes no longer than to make it.
+func (s *spare) take(l *cgroup.Limits, p *plan.Plan) (leaf *cgroup.Leaf, ready *launch.Ready, joiner *launch.Joiner) {
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	leaf := s.leaf
-	if leaf == nil || !reflect.DeepEqual(*l, s.limits) {
-		return nil
+	if s.joiner != nil && p.Base != nil && s.joiner.Base() == p.Base {
+		joiner = s.joiner
 	}
-	s.leaf = nil
+	alike := s.leaf != nil && reflect.DeepEqual(*l, s.limits)
+	if s.ready != nil && !(alike && s.ready.Serves(p.Base)) {
+		s.unready()
+	}
+	if s.leaf == nil || !alike {
+		return nil, nil, joiner
+	}
+	leaf, ready = s.leaf, s.ready
+	s.leaf, s.ready = nil, nil
 	if leaf.Begin() != nil {
+		ready.Discard()
 		_ = leaf.Delete()
-		return nil
+		return nil, nil, joiner
 	}
-	return leaf
+	return leaf, ready, joiner
 }
 
-// joins returns the process that serves commands of that plan, if there is one and it is not being made.
-func (s *spare) joins(p *plan.Plan) *launch.Joiner {
-	if p.Base == nil || !s.mu.TryLock() {
-		return nil
+// unready ends the process that is ready. Its leaf has accounts by now that are no command's.
+func (s *spare) unready() {
+	if s.ready != nil {
+		s.ready.Discard()
+		s.ready = nil
+		s.withoutLeaf()
 	}
+}
+
+// dropReady leaves nothing in the sandbox but PID 1.
+func (s *spare) dropReady() {
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.joiner == nil || s.joiner.Base() != p.Base {
-		return nil
-	}
-	return s.joiner
+	s.unready()
 }
 
 // dropLeaf removes the spare leaf.
 func (s *spare) dropLeaf() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.unready()
 	s.withoutLeaf()
 }
 
@@ -87,6 +102,7 @@ func (s *spare) drop(over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = s.over || over
+	s.unready()
 	s.withoutJoiner()
 	s.withoutLeaf()
 }
@@ -97,12 +113,16 @@ func (s *spare) isOver() bool {
 	return s.over
 }
 
-// makeSpare makes ready what the next command needs, should it be like this one.
-func (z *zygote) makeSpare(c *command, p *plan.Plan) {
-	b := c.box
-	if b.fillSpare(c, p) {
-		z.keepSpare(b)
-	}
+// goMakeSpare makes ready what the next command needs, should it be like this one.
+func (z *zygote) goMakeSpare(c *command) {
+	z.handlers.Add(1)
+	go func() {
+		defer z.handlers.Done()
+		if c.box.fillSpare(c, c.plan) {
+			z.keepSpare(c.box)
+		}
+		c.box.makeReady(c, c.plan) // if the command has ended meanwhile
+	}()
 }
 
 // firstLeaf makes a leaf for the first command, should it have these limits.
@@ -136,9 +156,7 @@ func (b *box) fillSpare(c *command, p *plan.Plan) (made bool) {
 	b.limits.RLock()
 	defer b.limits.RUnlock()
 	s := &b.spare
-	if !s.mu.TryLock() {
-		return false // somebody else does
-	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
 		return false
@@ -146,6 +164,7 @@ func (b *box) fillSpare(c *command, p *plan.Plan) (made bool) {
 	// Without a PID namespace a job could name it.
 	if joins := b.ownPIDs && p.Base != nil && launch.Mode(c.req.Launch.Mode) == launch.Join && c.req.Listen == nil; joins &&
 		(s.joiner == nil || s.joiner.Base() != p.Base || !s.joiner.Alive()) {
+		s.unready()
 		s.withoutJoiner()
 		if j, err := launch.NewJoiner(p.Base, b.pidfd); err == nil {
 			s.joiner, made = j, true
@@ -155,6 +174,7 @@ func (b *box) fillSpare(c *command, p *plan.Plan) (made bool) {
 	if c.leaf == nil || l.Memory > 0 && l.Memory < spareMemory || s.leaf != nil && reflect.DeepEqual(l, s.limits) {
 		return made
 	}
+	s.unready()
 	s.withoutLeaf()
 	leaf, err := b.group.NewLeaf(leafName(b.leafSeq.Add(1)), l)
 	if err != nil {
@@ -163,6 +183,42 @@ func (b *box) fillSpare(c *command, p *plan.Plan) (made bool) {
 	leaf.KeepOpen()
 	s.leaf, s.limits = leaf, l
 	return true
+}
+
+// makeReady makes the process of the next command, should it be like this one, whose processes are all gone.
+func (b *box) makeReady(c *command, p *plan.Plan) {
+	if c.leaf == nil || p.Base == nil || c.req.Socket < 0 {
+		return
+	}
+	b.limits.RLock()
+	defer b.limits.RUnlock()
+	s := &b.spare
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.leaf == nil || s.ready != nil || s.joiner == nil || s.joiner.Base() != p.Base || !b.empty() {
+		return
+	}
+	files := append([]int{b.pidfd}, s.leaf.TasksFDs()...)
+	if c.req.Ruleset {
+		files = append(files, b.ruleset)
+	}
+	s.ready, _ = s.joiner.Prepare(&launch.Request{Cgroup: s.leaf.FD(), Flags: c.req.Launch.Flags}, plan.Reg(c.req.Socket), files)
+}
+
+// empty tells whether nothing of any command is left. Who starts another one finds out that there is a process ready, or keeps it from being made.
+func (b *box) empty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closing || b.frozen || b.told || len(b.kept) > 0 {
+		return false
+	}
+	for _, c := range b.commands {
+		if !c.over {
+			return false
+		}
+	}
+	some, err := b.group.Populated()
+	return err == nil && !some
 }
 
 // spares are the sandboxes that have something spare, the one that got it last at the end.

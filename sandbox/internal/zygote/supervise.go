@@ -187,6 +187,9 @@ func (c *command) settle(exit *wire.Exit) {
 		exit.Leftover = true
 		_ = c.leaf.Kill(soon())
 	}
+	c.box.mu.Lock()
+	c.over = true // of what does not die the sandbox's own group knows, see empty
+	c.box.mu.Unlock()
 	if s, err := c.leaf.Totals(); err == nil {
 		exit.Stats, exit.HasStats = s, true
 	}

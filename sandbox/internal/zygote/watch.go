@@ -32,6 +32,10 @@ func (z *zygote) watchEvents(m *wire.Message) (*wire.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.mu.Lock()
+	b.told = true
+	b.mu.Unlock()
+	b.spare.dropReady()
 	e, err := b.group.Events(context.Background(), cgroup.EventOptions{Kinds: cgroup.EventKind(req.Kinds), Optional: true})
 	if err != nil {
 		return nil, err
