@@ -269,7 +269,7 @@ func TestReady(t *testing.T) {
 	_, res = try(t, sb, hog(40)+"; exit 3")
 	assert.Equal(t, MemoryExceeded, res.Verdict)
 
-	pid = one()
+	one()
 	cmd = sb.Command("/no/such/program")
 	_, err = cmd.Run(inTime(t))
 	require.ErrorIs(t, err, unix.ENOENT)
