@@ -186,8 +186,16 @@ func TestJoinedAlike(t *testing.T) {
 			if name == "default" {
 				require.Contains(t, first, "CapBnd:\t0000000000000000")
 			}
-			j := joined(t, sb)
+			joined(t, sb)
 			readied(t, sb)
+			var j leaktest.Process
+			eventually(t, "one joiner", func() bool { // what is to be ready is taken for one until it has a session
+				now := joinersOf(t)
+				if len(now) == 1 {
+					j = now[0]
+				}
+				return len(now) == 1
+			})
 			assert.Equal(t, first, look())
 			eventually(t, "it stays", func() bool {
 				again := joinersOf(t)
@@ -233,7 +241,7 @@ func TestJoinerGoesWithOthers(t *testing.T) {
 
 // What waits to be a command is there only while nothing else is, and is the next command whatever that is.
 func TestReady(t *testing.T) {
-	sb := grouped(t, newBox(t, WithMemory("256m"), WithPids(20)))
+	sb := grouped(t, standing(t, WithMemory("256m"), WithPids(20)))
 	// None stays away, however long one waits.
 	none := func(why string) {
 		t.Helper()
