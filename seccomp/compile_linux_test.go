@@ -165,7 +165,7 @@ func TestDefaultIsSmall(t *testing.T) {
 			continue // there for comparison
 		}
 		program := compileWith(t, name, Default())
-		assert.LessOrEqual(t, program.Len(), map[string]int{"built-in": 100}[name]+map[string]int{"libseccomp": 165}[name])
+		assert.LessOrEqual(t, program.Len(), map[string]int{"built-in": 105, "libseccomp": 170}[name]) // arm64 has some more than amd64
 		total, calls := 0, NativeArch().Names()
 		for _, call := range calls {
 			number, _ := NativeArch().Number(call)
