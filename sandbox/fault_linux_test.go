@@ -109,6 +109,9 @@ func allLanes(z *zygoteClient) {
 	for _, lane := range lanes {
 		z.leaveLane(lane)
 	}
+	if len(lanes) > 0 {
+		_, _, _ = z.call(request{kind: wire.Stats, body: wire.BoxRequest{}}) // answered, with an error, once it has received the lanes
+	}
 }
 
 // settled is held once nothing of what went before is still on its way out.

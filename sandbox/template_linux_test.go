@@ -132,17 +132,21 @@ func TestFaultTemplate(t *testing.T) {
 	require.NoError(t, do())
 	own := first.engine.setup
 	before = settled(t)
+	uses := 0
 	for i := 0; i < len(own.Child); i += 5 * stride() {
 		s, _ := own.Step(i)
 		var err error
 		used := false
 		stop := tampering(t, func(r *request) {
-			if req, ok := r.body.(wire.CreateRequest); ok && req.Template != 0 {
-				used = r.plan.Inject(i, injected)
+			if req, ok := r.body.(wire.CreateRequest); ok {
+				used = req.Template != 0 && r.plan.Inject(i, injected) // a second one is without, if the template has gone meanwhile
 			}
 		})
 		err = do()
 		stop()
+		if used {
+			uses++
+		}
 		switch before, ok := own.Step(i - 1); {
 		case !used || tolerant(s): // the host's mounts have changed, and there is no template for a moment
 			require.NoError(t, err)
@@ -152,6 +156,8 @@ func TestFaultTemplate(t *testing.T) {
 		}
 		unchanged(t, before, fmt.Sprintf("after step %d, %s %s", i, s.Call, s.Object))
 	}
+
+	assert.Positive(t, uses)
 
 	// A kernel that cannot map its ids is no reason not to have the sandbox.
 	forget()
