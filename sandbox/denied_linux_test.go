@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/belljar-go/belljar/seccomp"
 	"github.com/stretchr/testify/assert"
@@ -170,7 +171,7 @@ func init() {
 			call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC)
 		case "thread":
 			go call(unix.SYS_KEYCTL, 1, 2, 3, 4, 5)
-			select {}
+			time.Sleep(time.Hour) // select would be a deadlock to a program without cgo
 		case "children":
 			for range 2 {
 				_, err := syscall.ForkExec("/proc/self/exe", []string{"one-of-two"}, &syscall.ProcAttr{Env: []string{partEnv + "=denied child again"}, Files: []uintptr{0, 1, 2}})
@@ -179,7 +180,7 @@ func init() {
 					os.Exit(4)
 				}
 			}
-			select {}
+			time.Sleep(time.Hour) // select would be a deadlock to a program without cgo
 		case "child":
 			// A grandchild, of which nobody hears.
 			if len(args) > 1 {
@@ -191,7 +192,7 @@ func init() {
 				os.Exit(4)
 			}
 			_, _ = syscall.Wait4(pid, nil, 0, nil)
-			select {}
+			time.Sleep(time.Hour) // select would be a deadlock to a program without cgo
 		case "signals":
 			// Its own signals interrupt the wait for the supervisor as often as they like: the call is never made.
 			go func() {

@@ -283,6 +283,19 @@ func failAll(t *testing.T, p *plan.Plan, kind wire.Kind, step int, do func() err
 	unchanged(t, before, "at the end")
 }
 
+// neverReady has no process made ready for commands of a sandbox from now on, however late the last one thought of it: so it is where events have been watched.
+func neverReady(t *testing.T, sb *Sandbox) {
+	t.Helper()
+	if !sb.engine.grouped {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	events := sb.Events(ctx)
+	cancel()
+	for range events {
+	}
+}
+
 // passedOver tells whether one of the child's steps before it may pass over a step.
 func passedOver(p *plan.Plan, i int) bool {
 	for before := range max(i, 0) {
@@ -318,14 +331,7 @@ func TestFaultCommand(t *testing.T) {
 			for range 3 { // to the end that what is kept ready for the next command is there
 				require.NoError(t, run())
 			}
-			if sb.engine.grouped {
-				// Whose events have been watched has no process ready, however late the last command thought of one.
-				ctx, cancel := context.WithCancel(context.Background())
-				events := sb.Events(ctx)
-				cancel()
-				for range events {
-				}
-			}
+			neverReady(t, sb)
 			p := planOf(t, wire.Start, func() { require.NoError(t, do()) })
 			eventually(t, "a leaf stands ready", func() bool { return !sb.engine.grouped || spareOf(t, sb) != "" })
 			for i := range p.Child[p.Exec:] {

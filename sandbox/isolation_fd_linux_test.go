@@ -87,7 +87,11 @@ func TestDescriptorsStayFlat(t *testing.T) {
 		_, _ = sb.FS().Open("no")
 		_ = sb.WriteFile("/no/x", nil, 0)
 	}
-	round()
+	neverReady(t, sb)
+	for range 3 { // to the end that what is kept for the next command is there
+		round()
+	}
+	settled(t)
 	z, err := currentZygote()
 	require.NoError(t, err)
 	count := func(pid string) int {
