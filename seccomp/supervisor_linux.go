@@ -101,9 +101,12 @@ func (v *service) answer(c Call, id uint64) {
 	v.handlers.Go(func() { v.ask(h, c, func(a Answer) { answers <- a }) })
 	select {
 	case a := <-answers:
-		<-v.free
-		v.reply(c, id, a)
-		return
+		if ctx.Err() == nil {
+			<-v.free
+			v.reply(c, id, a)
+			return
+		}
+		answers <- a // it came when its time was up already
 	case <-ctx.Done():
 	}
 	v.late.Add(1)
