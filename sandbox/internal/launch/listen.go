@@ -99,16 +99,7 @@ func mourns(p *plan.Plan) bool {
 
 // mother is a thread that never ends. A parent-death signal comes when the thread ends that cloned (prctl(2), PR_SET_PDEATHSIG), and threads of
 // this process do end, see onThread: any that the scheduler has may be used for that.
-var mother = sync.OnceValue(func() chan<- func() {
-	work := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range work {
-			f()
-		}
-	}()
-	return work
-})
+var mother = sync.OnceValue(Thread)
 
 func onMother(f func() int) int {
 	result := make(chan int, 1)
@@ -117,24 +108,20 @@ func onMother(f func() int) int {
 }
 
 // inNet runs f, on the mother, in a network namespace: 0 stands for the one it is in.
-func inNet(fd int, f func() int) int {
+func inNet(fd int, f func() int) (pid int) {
 	if fd == 0 {
 		return f()
 	}
-	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		err = unix.Setns(fd, unix.CLONE_NEWNET)
-	}
+	err := Away("net", unix.CLONE_NEWNET, func() error {
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		pid = f()
+		return nil
+	})
 	if err != nil {
-		closeFD(home)
 		return -int(errnoOf(err))
 	}
-	pid := f()
-	if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
-		// What is cloned from now on would be in a sandbox's network.
-		panic(fmt.Sprintf("launch: the thread cannot go back to its network namespace: %v", err))
-	}
-	_ = unix.Close(home)
 	return pid
 }
 

@@ -3,12 +3,11 @@
 package zygote
 
 import (
-	"fmt"
-	"runtime"
 	"sync"
 	"time"
 	"unsafe"
 
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,18 +15,13 @@ import (
 // this process's user namespace, so that they are for sandboxes whose jobs have no capability over theirs.
 type nets struct {
 	once  sync.Once
-	tasks chan chan<- netMade // for the thread that makes them
+	tasks chan<- func() // for the thread that makes them
 
 	mu       sync.Mutex
 	spare    []int
 	filling  bool
 	idle     *time.Timer
 	lastTake time.Time
-}
-
-type netMade struct {
-	fd  int
-	err error
 }
 
 const (
@@ -99,33 +93,18 @@ func closeFDs(fds []int) {
 }
 
 // make has a namespace made by a thread of its own, which is in it for that time.
-func (n *nets) make() (int, error) {
-	n.once.Do(func() {
-		n.tasks = make(chan chan<- netMade)
-		ready := make(chan error, 1)
-		go n.serve(ready)
-		if err := <-ready; err != nil {
-			fatal(err)
-		}
-	})
-	made := make(chan netMade, 1)
-	n.tasks <- made
-	m := <-made
-	return m.fd, m.err
-}
-
-func (n *nets) serve(ready chan<- error) {
-	runtime.LockOSThread()
-	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	ready <- err
-	defer unix.Close(home)
-	for made := range n.tasks {
-		fd, err := newNet()
-		if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
-			fatal(fmt.Errorf("setns to the network namespace that this process came from: %w", err))
-		}
-		made <- netMade{fd, err}
+func (n *nets) make() (fd int, err error) {
+	n.once.Do(func() { n.tasks = launch.Thread() })
+	made := make(chan struct{})
+	n.tasks <- func() {
+		defer close(made)
+		err = launch.Away("net", unix.CLONE_NEWNET, func() (err error) {
+			fd, err = newNet()
+			return err
+		})
 	}
+	<-made
+	return fd, err
 }
 
 // newNet moves the thread to a new network namespace, brings its loopback up, which a new one has down, and returns its descriptor.

@@ -5,7 +5,6 @@ package zygote
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 // templates are roots that sandboxes can be begun from, each in a mount namespace of its own in which nothing runs.
 type templates struct {
 	once  sync.Once
-	tasks chan func() // for the thread that enters them
+	tasks chan<- func() // for the thread that enters them
 
 	mu     sync.Mutex
 	byID   map[uint64]*template
@@ -218,34 +217,24 @@ func (ts *templates) clone(id uint64) (int, error) {
 // thread is one that enters the mount namespaces of templates. It stays in the one that it was in last no longer than that is wanted: see cloneRoot.
 func (ts *templates) thread() chan<- func() {
 	ts.once.Do(func() {
-		ts.tasks = make(chan func())
-		go func() {
-			runtime.LockOSThread()
+		ts.tasks = launch.Thread()
+		ts.tasks <- func() {
 			// Whoever enters a mount namespace must share its root and current directory with nobody (setns(2)).
 			if err := unix.Unshare(unix.CLONE_FS); err != nil {
 				fatal(fmt.Errorf("unshare: %w", err))
 			}
-			for f := range ts.tasks {
-				f()
-			}
-		}()
+		}
 	})
 	return ts.tasks
 }
 
-// cloneRoot clones all that is mounted in a mount namespace, which only a process in it may do, and goes back.
-func cloneRoot(ns int) (int, error) {
-	home, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(home)
-	if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
-		return -1, err
-	}
-	tree, err := unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
-	if err := unix.Setns(home, unix.CLONE_NEWNS); err != nil {
-		fatal(fmt.Errorf("setns to the mount namespace that this process came from: %w", err))
-	}
+// cloneRoot clones all that is mounted in a mount namespace, which only a process in it may do.
+func cloneRoot(ns int) (tree int, err error) {
+	err = launch.Away("mnt", unix.CLONE_NEWNS, func() (err error) {
+		if err = unix.Setns(ns, unix.CLONE_NEWNS); err == nil {
+			tree, err = unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		}
+		return err
+	})
 	return tree, err
 }
