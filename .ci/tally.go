@@ -9,6 +9,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -17,12 +18,14 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // event is one line of test2json.
 type event struct {
 	Action, Package, Test, Output string
+	Elapsed                       float64 // seconds, without those spent waiting for other tests
 }
 
 // skipRule allows one kind of skip: in this environment, for tests with such names, with this text in the reason.
@@ -37,6 +40,13 @@ type tally struct {
 	rules                   []*skipRule
 	passed, failed, skipped int
 	wrong                   int // skips that no rule allows
+	slow                    []slowTest
+}
+
+// slowTest is one that took more than a second, with all below it.
+type slowTest struct {
+	name    string
+	seconds float64
 }
 
 func main() {
@@ -106,7 +116,7 @@ func (t *tally) addPackage(dir, name, pkg string) error {
 	rc, _ := os.ReadFile(filepath.Join(dir, name+".rc"))
 	status := strings.TrimSpace(string(rc))
 
-	convert := exec.Command("go", "tool", "test2json", "-p", pkg)
+	convert := exec.Command("go", "tool", "test2json", "-t", "-p", pkg) // -t for the times
 	convert.Stdin, convert.Stderr = raw, os.Stderr
 	out, err := convert.StdoutPipe()
 	if err != nil {
@@ -134,6 +144,9 @@ func (t *tally) read(r *bufio.Reader, pkg, status string) error {
 		}
 		if output[e.Test] == nil {
 			output[e.Test] = &strings.Builder{}
+		}
+		if e.Elapsed > 1 && e.Test != "" && !strings.Contains(e.Test, "/") {
+			t.slow = append(t.slow, slowTest{path.Base(pkg) + "." + e.Test, e.Elapsed})
 		}
 		switch {
 		case e.Action == "output":
@@ -221,6 +234,7 @@ func (t *tally) report() bool {
 			fmt.Printf("note: no test was skipped under the rule %q %q: remove it\n", r.test, r.reason)
 		}
 	}
+	t.reportSlow()
 	fmt.Printf("%s: %d passed, %d failed, %d skipped", t.env, t.passed, t.failed, t.skipped)
 	if t.wrong > 0 {
 		fmt.Printf(" (%d of them not allowed)", t.wrong)
@@ -230,6 +244,18 @@ func (t *tally) report() bool {
 	}
 	fmt.Println()
 	return t.failed == 0 && t.passed > 0 && (t.wrong == 0 || os.Getenv("BELLJAR_MUST_WORK") != "1")
+}
+
+// reportSlow names the tests that the stage's time went to.
+func (t *tally) reportSlow() {
+	slices.SortFunc(t.slow, func(a, b slowTest) int { return cmp.Compare(b.seconds, a.seconds) })
+	var said []string
+	for _, s := range t.slow[:min(len(t.slow), 12)] {
+		said = append(said, fmt.Sprintf("%s %.0f s", s.name, s.seconds))
+	}
+	if len(said) > 0 {
+		fmt.Println("slowest:", strings.Join(said, ", "))
+	}
 }
 
 func appendLine(name, line string) error {
