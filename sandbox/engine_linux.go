@@ -579,7 +579,7 @@ func (e *engine) close() error {
 	defer e.dropScratch()
 	defer e.closeDisk()
 	e.z.unwatch(e.box)
-	_, _, err := e.z.call(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
+	_, err := e.z.callSoon(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
 	if errors.Is(err, ErrClosed) {
 		err = nil // the zygote is gone, and everything with it
 	}

@@ -23,20 +23,21 @@ const endPatience = 3 * time.Second
 
 // box is a standing sandbox.
 type box struct {
-	id       uint64
-	pidfd    int      // of PID 1, for setns; closed by end
-	init     *process // PID 1
-	lifeline int      // its write end; PID 1 ends when it is closed
-	ruleset  int      // Landlock's, for the commands; -1: none
-	group    *cgroup.Manager
-	leave    func() // gives up the place that group is in
-	ids      *idRange
-	upper    *rootfs.HeldUpper
-	ownPIDs  bool
-	limits   limits
-	spare    spare // with the limits locked, if with any lock
-	userNS   bool
-	initLeaf *cgroup.Leaf // PID 1's, if it is in the sandbox's group
+	id        uint64
+	pidfd     int      // of PID 1, for setns; closed by end
+	init      *process // PID 1
+	lifeline  int      // its write end; PID 1 ends when it is closed
+	ruleset   int      // Landlock's, for the commands; -1: none
+	group     *cgroup.Manager
+	leave     func() // gives up the place that group is in
+	ungrouped bool   // group is removed
+	ids       *idRange
+	upper     *rootfs.HeldUpper
+	ownPIDs   bool
+	limits    limits
+	spare     spare // with the limits locked, if with any lock
+	userNS    bool
+	initLeaf  *cgroup.Leaf // PID 1's, if it is in the sandbox's group
 
 	// sweeping keeps commands from being started while everything in the PID namespace is killed.
 	sweeping sync.RWMutex
@@ -53,7 +54,9 @@ type box struct {
 	kept     []*cgroup.Leaf // of commands whose leftovers may stay
 	starting sync.WaitGroup // launches under way
 	running  sync.WaitGroup // commands not yet reported
-	gone     chan struct{}  // closed when PID 1 has been reaped
+	reaping  sync.Mutex
+	reaped   bool            // PID 1 is gone
+	status   unix.WaitStatus // of PID 1, once it is gone
 	ended    sync.Once
 	endErr   error
 	closed   chan struct{}
@@ -76,7 +79,7 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	}
 	b := &box{
 		id: z.lastBox.Add(1), pidfd: -1, lifeline: -1, ruleset: -1, ownPIDs: req.OwnPIDs, userNS: req.IDMap != nil,
-		commands: map[uint64]*command{}, walks: map[*launch.Handle]bool{}, late: &z.handlers, gone: make(chan struct{}), closed: make(chan struct{}),
+		commands: map[uint64]*command{}, walks: map[*launch.Handle]bool{}, late: &z.handlers, closed: make(chan struct{}),
 	}
 	a := &wire.Answer{Box: b.id}
 	watch := stopwatch{a: a, last: time.Now()}
@@ -104,10 +107,12 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 		err = b.adoptInit()
 		watch.lap("init group")
 	}
+	if err == nil {
+		err = z.deaths.watch(b, z.died)
+	}
 	if err != nil {
 		if b.init != nil {
 			b.kill()
-			go z.watch(b) // which dismantle waits for
 		}
 		return a, err
 	}
@@ -118,7 +123,6 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	if b.group != nil {
 		z.keepSpare(b)
 	}
-	go z.watch(b)
 	return a, nil
 }
 
@@ -326,19 +330,6 @@ func launchError(stage string, err error) error {
 	return &stageError{stage, "clone3", "", err}
 }
 
-// watch waits for PID 1.
-func (z *zygote) watch(b *box) {
-	ws, _, _ := b.init.wait()
-	b.spare.drop(true) // no command can be started any more, and the namespaces are to go
-	close(b.gone)
-	b.mu.Lock()
-	closing := b.closing
-	b.mu.Unlock()
-	if !closing {
-		_ = z.conn.Send(wire.BoxEnded, 0, wire.Ended{Box: b.id, Status: uint32(ws)}, nil, nil)
-	}
-}
-
 // enter registers a launch into the sandbox; false if it is being closed.
 func (b *box) enter() bool {
 	b.mu.Lock()
@@ -363,137 +354,6 @@ func (b *box) killing(h *launch.Handle) (done func()) {
 		defer b.mu.Unlock()
 		delete(b.walks, h)
 	}
-}
-
-// kill ends everything in the sandbox without waiting for it.
-func (b *box) kill() {
-	b.mu.Lock()
-	b.closing = true
-	frozen := b.frozen
-	for h := range b.walks {
-		h.Kill()
-	}
-	b.mu.Unlock()
-	if b.init != nil {
-		_ = b.init.signal(unix.SIGKILL)
-	}
-	if b.group != nil && (!b.ownPIDs || frozen) {
-		_ = b.group.Kill(soon())
-	}
-}
-
-// end kills the sandbox and gives back all it holds. It may be called often; each call returns the first one's result.
-func (z *zygote) end(b *box) error {
-	b.ended.Do(func() {
-		b.kill()
-		for _, c := range b.list() {
-			c.kill()
-		}
-		b.starting.Wait()
-		b.kill() // what a launch under way has added meanwhile
-		z.spares.remove(b)
-		b.spare.drop(true)
-		b.endErr = b.dismantle()
-		z.mu.Lock()
-		delete(z.boxes, b.id)
-		z.mu.Unlock()
-		close(b.closed)
-	})
-	<-b.closed
-	return b.endErr
-}
-
-func (b *box) isClosing() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.closing
-}
-
-func (b *box) list() []*command {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	list := make([]*command, 0, len(b.commands))
-	for _, c := range b.commands {
-		list = append(list, c)
-	}
-	return list
-}
-
-// awaitGone waits for PID 1, which ends when everything in its PID namespace has been waited for: also by us, if a job made children of
-// ours, see launch.ReapStrangers.
-func (b *box) awaitGone() bool {
-	late := time.After(endPatience)
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		select {
-		case <-b.gone:
-			return true
-		case <-late:
-			return false
-		case <-time.After(wait):
-			launch.ReapStrangers()
-		}
-	}
-}
-
-// dismantle waits for the dead and releases what is held. What a process holds that cannot die yet is released when it does.
-func (b *box) dismantle() error {
-	if b.lifeline >= 0 {
-		_ = unix.Close(b.lifeline)
-		b.lifeline = -1
-	}
-	if b.init == nil {
-		return b.release()
-	}
-	if b.awaitGone() {
-		return b.release()
-	}
-	b.late.Add(1)
-	go func() { defer b.late.Done(); <-b.gone; _ = b.release() }()
-	return &stageError{"close", "kill", "sandbox", fmt.Errorf("a process does not die (it waits for a device or a file system that does not answer): %w", unix.EBUSY)}
-}
-
-// release gives back what the sandbox held. All its processes are gone.
-func (b *box) release() error {
-	if b.init != nil {
-		b.running.Wait()
-		b.init.close()
-	}
-	if b.pidfd >= 0 {
-		_ = unix.Close(b.pidfd)
-		b.pidfd = -1
-	}
-	if b.ruleset >= 0 {
-		_ = unix.Close(b.ruleset)
-		b.ruleset = -1
-	}
-	for _, l := range b.kept {
-		_ = l.Kill(soon())
-		_ = l.Delete()
-	}
-	var err error
-	if b.initLeaf != nil {
-		_ = b.initLeaf.Delete()
-	}
-	if b.group != nil {
-		err = b.group.Delete()
-		b.tellAll()
-		b.leave()
-	}
-	b.ids.release()
-	b.upper.Release()
-	return err
-}
-
-func (z *zygote) closeBox(m *wire.Message) error {
-	var req wire.BoxRequest
-	if err := m.Decode(&req); err != nil {
-		return err
-	}
-	b, err := z.box(req.Box)
-	if err != nil {
-		return nil
-	}
-	return z.end(b)
 }
 
 func (z *zygote) freeze(m *wire.Message) error {

@@ -18,22 +18,24 @@ import (
 
 // command is a program that runs in a sandbox.
 type command struct {
-	id      uint64
-	conn    *wire.Conn
-	box     *box
-	req     wire.StartRequest
-	leaf    *cgroup.Leaf                // of whoever starts and follows the command
-	shown   atomic.Pointer[cgroup.Leaf] // the same, for others, once there is one
-	limits  cgroup.Limits               // of leaf, as it was made
-	ready   *launch.Ready               // made ahead, with leaf
-	joiner  *launch.Joiner
-	plan    *plan.Plan
-	proc    atomic.Pointer[process]
-	started time.Time
-	stop    chan struct{} // closed when somebody asks for its end
-	once    sync.Once
-	killed  atomic.Bool // by request
-	settled chan struct{}
+	id       uint64
+	conn     *wire.Conn
+	box      *box
+	req      wire.StartRequest
+	leaf     *cgroup.Leaf                // of whoever starts and follows the command
+	shown    atomic.Pointer[cgroup.Leaf] // the same, for others, once there is one
+	limits   cgroup.Limits               // of leaf, as it was made
+	ready    *launch.Ready               // made ahead, with leaf
+	joiner   *launch.Joiner
+	plan     *plan.Plan
+	proc     atomic.Pointer[process]
+	started  time.Time
+	stop     chan struct{} // closed when somebody asks for its end
+	once     sync.Once
+	killed   atomic.Bool // by request
+	settled  chan struct{}
+	reported atomic.Bool // as ended: whoever comes first buries it
+	burial   sync.Once
 
 	launch launch.Handle
 	over   bool // its program has ended, or never ran, and with a leaf all of its processes; guarded by box.mu
@@ -269,13 +271,23 @@ func (z *zygote) follow(c *command, asked *wire.Conn, reply *wire.Answer) {
 	if watched || c.box.watched() {
 		c.clear() // what happened to the command is told before how it ended
 		_ = report.Send(wire.Exited, c.id, exit, nil, nil)
-	} else {
-		_ = report.Send(wire.Exited, c.id, exit, nil, nil)
-		c.box.makeReady(c, c.plan)
-		c.clear()
+		launch.ReapStrangers()
+		z.unregister(c)
+		return
 	}
-	launch.ReapStrangers()
-	z.unregister(c)
+	_ = report.Send(wire.Exited, c.id, exit, nil, nil)
+	c.reported.Store(true)
+	c.box.makeReady(c, c.plan)
+	z.bury(c)
+}
+
+// bury removes what is left of a command that has been reported. Whoever takes the sandbox down does not wait for the thread that has reported it.
+func (z *zygote) bury(c *command) {
+	c.burial.Do(func() {
+		c.clear()
+		launch.ReapStrangers()
+		z.unregister(c)
+	})
 }
 
 // find returns a command that has not been reported as ended.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"golang.org/x/sys/unix"
@@ -44,6 +45,27 @@ func (p *process) waitBriefly(d time.Duration) (ws unix.WaitStatus, ru unix.Rusa
 	pid, err := launch.Wait(p.pid, &ws, unix.WNOHANG, &ru)
 	return ws, ru, err != nil || pid == p.pid
 }
+
+// ends waits until the child has ended, which somebody else may have reaped, and tells whether it has within d.
+func (p *process) ends(d time.Duration) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.fd < 0 {
+		return true
+	}
+	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+	ts := unix.NsecToTimespec(int64(d))
+	if d > briefly {
+		n, _ := unix.Ppoll(fds, &ts, nil)
+		return n > 0
+	}
+	// To let the scheduler have the thread's P for such a time costs more than to keep it.
+	n, _, _ := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), 1, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+	return int(n) > 0
+}
+
+// briefly is how long a thread waits in the kernel without the Go scheduler being told.
+const briefly = time.Millisecond
 
 // wait reaps the child, without a thread of its own. It returns os.ErrClosed if p is closed meanwhile.
 func (p *process) wait() (ws unix.WaitStatus, ru unix.Rusage, err error) {

@@ -25,6 +25,7 @@ type zygote struct {
 	groups groups
 	spares spares
 	nets   nets
+	deaths deaths
 
 	templates templates
 

@@ -1,0 +1,35 @@
+package sandbox
+
+import (
+	"time"
+
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+)
+
+// callSoon is call for a request without files that is answered within a moment: who asks waits for the answer in the very call that receives it, if there is a lane free.
+func (c *zygoteClient) callSoon(r request) (*wire.Answer, error) {
+	lane := c.takeLane()
+	if lane == nil {
+		a, _, err := c.call(r)
+		return a, err
+	}
+	r.tampered()
+	if lane.Send(r.kind, c.next.Add(1), r.body, r.raw(), nil) != nil {
+		c.closeLane(lane)
+		a, _, err := c.call(r) // the other socket tells what is the matter
+		return a, err
+	}
+	m, err := lane.Receive()
+	if err == nil {
+		c.leaveLane(lane)
+		a, _, err := c.answer(m, nil)
+		return a, err
+	}
+	c.closeLane(lane)
+	select { // it is its death that closes a lane
+	case <-c.dead:
+		err = c.why
+	case <-time.After(lanePatience):
+	}
+	return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
+}
