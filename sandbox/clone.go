@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 // and WithEnv, WithDir, WithHostname and WithName. Any other option is an ErrInvalid which names it: a sandbox with other
 // walls or another root is a New.
 func (sb *Sandbox) Clone(opts ...Option) (*Sandbox, error) {
+	defer region(context.Background(), "sandbox.Clone").End()
 	if _, err := sb.standing("clone"); err != nil {
 		return nil, err
 	}

@@ -74,16 +74,21 @@ type Cmd struct {
 	waitErr  error
 
 	handlerErr error // beside the result
+
+	begun  time.Time
+	asked  time.Time // when the zygote was asked to start it
+	traced atomic.Pointer[traced]
 }
 
 // Start starts the command and returns when the program has been executed. If it cannot be, the error is an [*Error] of stage "exec" whose errno is as for
 // execve(2): ENOENT if there is no such program, EACCES if it may not be executed, ENOEXEC if it is no program. If ctx is done before the program has
 // ended, the whole command is killed.
 func (c *Cmd) Start(ctx context.Context) error {
+	defer c.beginTask(ctx, "sandbox.Start").End()
 	if err := c.begin(ctx, false); err != nil {
 		return err
 	}
-	go c.attend(ctx)
+	go func() { c.label(ctx, "wait"); c.attend(ctx) }()
 	return nil
 }
 
@@ -98,10 +103,12 @@ func (c *Cmd) begin(ctx context.Context, whole bool) error {
 	if !c.started.CompareAndSwap(false, true) {
 		return &Error{Stage: "exec", Op: "start", Path: c.Path, Err: errors.New("command has been started already")}
 	}
+	c.begun = time.Now()
 	err := c.start(ctx, whole)
 	if err != nil {
 		closeFiles(c.childs, c.readers, c.writers, c.relays, c.pipes)
 		c.copiers.Wait()
+		c.endTask()
 	}
 	return err
 }
@@ -145,9 +152,10 @@ func (c *Cmd) start(ctx context.Context, whole bool) error {
 		c.sandbox.live.Done()
 		return c.sandbox.orClosed("start", e, err)
 	}
+	c.asked = spec.asked
 	closeFiles(c.childs)
 	c.childs = nil
-	c.startCopying()
+	c.startCopying(ctx)
 	return nil
 }
 
@@ -195,12 +203,16 @@ func (c *Cmd) attend(ctx context.Context) {
 	if !stop() {
 		<-cut
 	}
+	ended := time.Now()
 	c.finishCopying()
 	if err != nil {
 		c.waitErr = err
 	} else {
+		took := c.stages(exit, ended)
 		c.result, c.handlerErr = c.judge(exit), exit.handlerErr
+		c.result.stages = took
 	}
+	c.endTask()
 	close(c.done)
 }
 
@@ -213,6 +225,7 @@ func (c *Cmd) Wait() (*Result, error) {
 	if !c.waited.CompareAndSwap(false, true) {
 		return nil, &Error{Stage: "wait", Op: "wait", Path: c.Path, Err: errors.New("Wait has been called already")}
 	}
+	defer c.region("sandbox.Wait").End()
 	close(c.waiting)
 	<-c.done
 	return c.outcome()
@@ -232,6 +245,7 @@ func (c *Cmd) outcome() (*Result, error) {
 
 // Run is Start and Wait.
 func (c *Cmd) Run(ctx context.Context) (*Result, error) {
+	defer c.beginTask(ctx, "sandbox.Run").End()
 	if err := c.begin(ctx, true); err != nil {
 		return nil, err
 	}

@@ -30,5 +30,12 @@
 //
 // A Sandbox may be used from many goroutines, and commands of one run side by side. A [Cmd] is like one of os/exec: made, started and waited for once.
 //
+// # Where time goes
+//
+// [Report].Stages tells it of a sandbox's set-up and end, [Result.Stages] of a command, without anything being switched on. In an execution trace (runtime/trace) New, Clone, Close,
+// Restart, Pool.Get, Start, Run and Wait are regions, every command is a task from its start to its end, and the stages, most of which are spent in the
+// zygote, are logged there. In profiles (runtime/pprof) the goroutines of this package that stay have labels: "sandbox", its [WithName] or the pid of its PID 1; "command",
+// the program; "belljar", what the goroutine is there for.
+//
 // Linux 5.14 or newer, amd64 and arm64; elsewhere New returns [ErrUnsupported].
 package sandbox

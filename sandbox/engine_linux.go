@@ -181,12 +181,6 @@ func (e *engine) text() string {
 	return e.setup.template.StringAs("zygote", "once") + e.setup.String()
 }
 
-func (e *engine) lap(name string, since *time.Time) {
-	now := time.Now()
-	e.report.Stages = append(e.report.Stages, Stage{Name: name, Duration: now.Sub(*since)})
-	*since = now
-}
-
 // compileFilter turns the policy into bytes, once for all of the sandbox's commands.
 func (e *engine) compileFilter() error {
 	policy := seccomp.Default()
@@ -386,6 +380,7 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 		return nil, &Error{Stage: "exec", Op: "execve", Path: c.path, Err: unix.ENOENT}
 	}
 	req.Base, req.Ruleset, req.Launch.Mode, req.Socket = base.id, base.shared, uint8(p.mode), int32(base.socket)
+	c.asked = time.Now()
 	exit := make(chan *wire.Exit, 1)
 	sup := e.supervise()
 	if sup != nil {
@@ -521,6 +516,7 @@ func (p *process) wait() (*exitFacts, error) {
 		exited: ws.Exited(), code: ws.ExitStatus(), wall: x.Wall, user: x.User, system: x.System, maxRSS: x.MaxRSS,
 		counted: x.HasStats, stats: x.Stats, peakAnon: x.PeakAnon, peakFile: x.PeakFile, cpuHit: x.CPUHit, wallHit: x.WallHit, killed: x.Killed,
 		denied: denied, handlerErr: herr,
+		stages: stageTimes{stageLeaf: x.Leaf, stageLaunch: x.Launch, stageRun: max(x.Wall-x.Launch, 0), stageAccounts: x.Accounts},
 	}
 	switch {
 	case x.Lost:

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/rootfs"
@@ -33,6 +34,7 @@ type commandSpec struct {
 	limits Limits
 	own    Limits
 	keep   bool
+	asked  time.Time
 }
 
 type process struct {

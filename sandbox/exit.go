@@ -23,6 +23,8 @@ type exitFacts struct {
 	wallHit            bool
 	killed             bool // by request of this process
 
+	stages stageTimes // those that the zygote knows of
+
 	denied     *seccomp.Call // what the filter kills for, if there was such a call
 	handlerErr error         // what went wrong in answering for the filter
 }

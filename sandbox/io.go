@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -182,10 +183,10 @@ func (c *Cmd) terminal(e *engine) (*os.File, error) {
 }
 
 // startCopying starts the goroutines between the caller's readers and writers and the program.
-func (c *Cmd) startCopying() {
+func (c *Cmd) startCopying(ctx context.Context) {
 	for _, s := range c.sinks {
 		c.copiers.Add(1)
-		go func() { defer c.copiers.Done(); c.collect(s) }()
+		go func() { defer c.copiers.Done(); c.label(ctx, "output"); c.collect(s) }()
 	}
 	var typed *os.File
 	switch {
@@ -195,7 +196,7 @@ func (c *Cmd) startCopying() {
 		typed = c.writers[0]
 	}
 	if typed != nil {
-		go c.feed(typed)
+		go func() { c.label(ctx, "input"); c.feed(typed) }()
 	}
 }
 

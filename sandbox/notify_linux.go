@@ -161,6 +161,7 @@ func (s *supervision) listen(id uint64, fd int) {
 	go func() {
 		defer l.live.Done()
 		defer s.live.Done()
+		s.e.label(context.Background(), "calls")
 		if err := unix.SetNonblock(fd, true); err != nil {
 			s.failed(err)
 		}

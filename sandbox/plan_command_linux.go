@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
@@ -24,7 +25,8 @@ type commandSpec struct {
 	files  int // descriptors 0, 1, 2, … of the program
 	tty    bool
 	limits Limits
-	own    Limits // of it what the command asked for itself
+	own    Limits    // of it what the command asked for itself
+	asked  time.Time // when the zygote was asked to start it
 	keep   bool
 	whole  bool     // nobody needs to know when it starts
 	reopen []uint64 // for each of files, the rights to open it again, see reopen

@@ -85,6 +85,8 @@ func NewPool(n int, opts ...Option) (*Pool, error) {
 // whose error it then returns. If a set-up fails while somebody waits, the one who has waited longest gets its error. After Close the
 // error is ErrClosed.
 func (p *Pool) Get(ctx context.Context) (*Sandbox, error) {
+	defer region(ctx, "sandbox.Pool.Get").End()
+	asked := time.Now()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -95,6 +97,7 @@ func (p *Pool) Get(ctx context.Context) (*Sandbox, error) {
 	}
 	if sb := p.oldest(); sb != nil {
 		p.mu.Unlock()
+		sb.handedOut(asked)
 		return sb, nil
 	}
 	mine := make(chan poolOffer, 1)
@@ -103,6 +106,9 @@ func (p *Pool) Get(ctx context.Context) (*Sandbox, error) {
 	p.mu.Unlock()
 	select {
 	case o := <-mine:
+		if o.sandbox != nil {
+			o.sandbox.handedOut(asked)
+		}
 		return o.sandbox, o.err
 	case <-ctx.Done():
 		return p.leave(ctx, mine)
@@ -188,6 +194,7 @@ func (p *Pool) refill() {
 // makeOne sets up one sandbox and sees to what comes next.
 func (p *Pool) makeOne() {
 	defer p.work.Done()
+	label(context.Background(), "belljar", "refill")
 	sb, err := p.open()
 	p.mu.Lock()
 	p.making--

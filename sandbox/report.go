@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Report says what holds for a sandbox: nothing that was asked for is missing from it
@@ -14,19 +13,16 @@ type Report struct {
 	GivenUp  []GivenUp // what BestEffort allowed to give up, and was
 	Image    string    // digest of the image that WithImage found, such as "sha256:…"; "" without one
 	Notes    []string  // what works in another way than usual on this host
-	Stages   []Stage   // how long the parts of the set-up took, in order
+	// Stages is where the time of the set-up went, in order: "zygote", finding or starting that process; "image", reading one; "compile", from options to a
+	// plan; "create", what the zygote did, the parts of which come before it as "zygote: …". They are Ahead in a sandbox that a [Pool] has handed out, and
+	// "pool" is how long Get took. Once the sandbox has ended, "close" is how long that took.
+	Stages []Stage
 }
 
 // GivenUp is an option that the host could not enforce.
 type GivenUp struct {
 	Option string // "WithMemory"
 	Reason string
-}
-
-// Stage is a part of the set-up.
-type Stage struct {
-	Name     string
-	Duration time.Duration
 }
 
 // String returns the report for people, a thing a line.
@@ -45,7 +41,7 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, "note: %s\n", escape(s))
 	}
 	for _, s := range r.Stages {
-		fmt.Fprintf(&b, "stage: %s %s\n", escape(s.Name), s.Duration)
+		fmt.Fprintf(&b, "stage: %v\n", s)
 	}
 	return b.String()
 }

@@ -30,6 +30,8 @@ type Result struct {
 	// cause is why the command was stopped from outside, for errors.Is: the context's
 	// error if the verdict is Canceled.
 	cause error
+	// stages is where the time went, see Stages.
+	stages stageTimes
 }
 
 // Err returns nil if the verdict is OK, and an [*ExitError] if it is another.

@@ -40,8 +40,8 @@ func TestReportString(t *testing.T) {
 		Enforced: []string{"memory 50m"},
 		GivenUp:  []GivenUp{{"WithCPUs", "no controller\x1b[2J\nforged: line"}},
 		Notes:    []string{"a note"},
-		Stages:   []Stage{{"cgroup", 1500 * time.Microsecond}},
+		Stages:   []Stage{{Name: "cgroup", Duration: 1500 * time.Microsecond}, {Name: "launch", Duration: time.Second, Ahead: true}},
 	}
-	assert.Equal(t, "enforced: memory 50m\ngiven up: WithCPUs: no controller\\x1b[2J\\nforged: line\nnote: a note\nstage: cgroup 1.5ms\n", r.String())
+	assert.Equal(t, "enforced: memory 50m\ngiven up: WithCPUs: no controller\\x1b[2J\\nforged: line\nnote: a note\nstage: cgroup 1.5ms\nstage: launch 1s, ahead of time\n", r.String())
 	assert.Empty(t, Report{}.String())
 }

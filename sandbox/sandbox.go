@@ -35,6 +35,7 @@ func Prepare() error { return prepare() }
 // An option is a requirement: if this host cannot meet it, New returns an error that says why and leaves nothing behind.
 // The error is an [*Error].
 func New(opts ...Option) (*Sandbox, error) {
+	defer region(context.Background(), "sandbox.New").End()
 	s, err := newSpec(opts)
 	if err != nil {
 		return nil, err
@@ -50,6 +51,7 @@ func openSandbox(s *spec) (*Sandbox, error) {
 	}
 	sb := &Sandbox{spec: s, engine: e, state: Running, done: make(chan struct{})}
 	go sb.watch(e)
+	logStages(context.Background(), e.report.Stages)
 	return sb, nil
 }
 
@@ -85,6 +87,7 @@ func (sb *Sandbox) Run(ctx context.Context, name string, args ...string) (*Resul
 
 // watch notices that the sandbox ended without being asked to: PID 1 or the zygote was killed.
 func (sb *Sandbox) watch(e *engine) {
+	e.label(context.Background(), "watch")
 	<-e.ended
 	sb.mu.Lock()
 	own := sb.engine == e && sb.state != Exited && sb.state != Restarting
@@ -163,6 +166,7 @@ func (sb *Sandbox) freeze(op string, frozen bool, to State) error {
 // Restart ends everything inside and makes the sandbox anew from the same options, behind the same handle. Commands that ran
 // have the verdict Killed. If it fails the sandbox has ended.
 func (sb *Sandbox) Restart(ctx context.Context) error {
+	defer region(ctx, "sandbox.Restart").End()
 	sb.cycle.Lock()
 	defer sb.cycle.Unlock()
 	sb.mu.Lock()
@@ -232,6 +236,7 @@ func (sb *Sandbox) Kill() error { return sb.end() }
 // its commands to be delivered. Further calls do nothing. An error says that a process could not be killed, because it waits in the kernel for a device or a
 // file system that does not answer; it can do nothing but die.
 func (sb *Sandbox) Close() error {
+	defer region(context.Background(), "sandbox.Close").End()
 	err := sb.end()
 	sb.live.Wait()
 	return err
@@ -249,7 +254,11 @@ func (sb *Sandbox) end() error {
 	sb.state = Exited
 	e := sb.engine
 	sb.mu.Unlock()
+	begin := time.Now()
 	err := e.close()
+	sb.mu.Lock()
+	e.lap("close", &begin)
+	sb.mu.Unlock()
 	sb.endEvents()
 	sb.finish()
 	return err
@@ -291,7 +300,7 @@ func (sb *Sandbox) PID() int {
 	return sb.engine.pid
 }
 
-// Report says what is enforced, what was given up and why, and how long the set-up took.
+// Report says what is enforced, what was given up and why, and how long the set-up took; of an ended sandbox, also how long ending it did.
 func (sb *Sandbox) Report() Report {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -227,6 +228,7 @@ func (c *zygoteClient) isDead() bool {
 
 // receive hands out what the zygote says until it is gone.
 func (c *zygoteClient) receive() {
+	label(context.Background(), "belljar", "messages")
 	for {
 		m, err := c.conn.Receive()
 		if err != nil {

@@ -249,9 +249,12 @@ type Error struct {
 
 // Exit is how a command ended.
 type Exit struct {
-	PID                int    // set where this stands for the Reply as well
-	Status             uint32 // as of wait(2)
-	Wall               time.Duration
+	PID                int           // set where this stands for the Reply as well
+	Status             uint32        // as of wait(2)
+	Wall               time.Duration // since the launch began
+	Leaf               time.Duration // before it
+	Launch             time.Duration // of Wall, until the program was executed
+	Accounts           time.Duration // after it
 	User               time.Duration // of the first process and the children it waited for
 	System             time.Duration
 	MaxRSS             int64 // bytes, of the largest single process

@@ -29,7 +29,9 @@ type command struct {
 	joiner   *launch.Joiner
 	plan     *plan.Plan
 	proc     atomic.Pointer[process]
+	asked    time.Time // when the request came
 	started  time.Time
+	exec     time.Duration // after started
 	stop     chan struct{} // closed when somebody asks for its end
 	once     sync.Once
 	killed   atomic.Bool // by request
@@ -42,7 +44,7 @@ type command struct {
 }
 
 func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) {
-	c = &command{id: m.ID, conn: z.conn, stop: make(chan struct{}), settled: make(chan struct{})}
+	c = &command{asked: time.Now(), id: m.ID, conn: z.conn, stop: make(chan struct{}), settled: make(chan struct{})}
 	if err := m.Decode(&c.req); err != nil {
 		return c, nil, err
 	}
@@ -158,6 +160,7 @@ func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 	if err != nil {
 		return nil, launchError("launch", err)
 	}
+	c.exec = time.Since(c.started)
 	return proc, nil
 }
 
@@ -268,6 +271,7 @@ func (z *zygote) follow(c *command, asked *wire.Conn, reply *wire.Answer) {
 		c.supervise(exit)
 	}
 	c.settle(exit)
+	exit.Leaf, exit.Launch, exit.Accounts = c.started.Sub(c.asked), c.exec, time.Since(c.started)-exit.Wall
 	if watched || c.box.watched() {
 		c.clear() // what happened to the command is told before how it ended
 		_ = report.Send(wire.Exited, c.id, exit, nil, nil)
