@@ -21,8 +21,10 @@ func Thread() chan<- func() {
 	return work
 }
 
-// Away runs f, which may enter another namespace of a kind (net, mnt; the flag of setns(2)), on a thread that nobody else uses, and comes back.
+// Away runs f, which may enter another namespace of a kind (net, mnt; the flag of setns(2)), on this thread, which nobody else gets meanwhile, and comes back.
 func Away(kind string, flag int, f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	home, err := unix.Open("/proc/thread-self/ns/"+kind, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err

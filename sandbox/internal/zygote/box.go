@@ -234,7 +234,6 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		if r.Net, err = z.nets.take(); err != nil {
 			return err
 		}
-		defer z.nets.refill()
 		defer unix.Close(r.Net)
 	}
 	if req.Ruleset >= 0 {

@@ -3,6 +3,7 @@
 package zygote
 
 import (
+	"runtime"
 	"sync"
 	"time"
 	"unsafe"
@@ -13,77 +14,112 @@ import (
 
 // nets makes network namespaces ahead of time: one takes the kernel as long as starting a program does. Each is used once, by one sandbox. They belong to
 // this process's user namespace, so that they are for sandboxes whose jobs have no capability over theirs.
+//
+// Making one is a single system call that keeps its CPU to itself, so that whoever has been woken on that CPU waits for the whole of it. So they are made when nothing
+// else is going on.
 type nets struct {
-	once  sync.Once
-	tasks chan<- func() // for the thread that makes them
+	traffic *traffic
 
 	mu       sync.Mutex
 	spare    []int
-	filling  bool
-	idle     *time.Timer
+	clock    int  // a timer that wakes the thread which makes them; 0: there is none yet
+	filling  bool // there are to be more
 	lastTake time.Time
 }
 
 const (
 	// spareNets is how many are kept ready while sandboxes are being made, and for netsIdle after the last.
-	spareNets = 2
+	spareNets = 4
 	netsIdle  = 30 * time.Second
+	// netsDelay is how soon after one has been taken the next may be made: a sandbox is made, and most often something runs in it at once.
+	netsDelay = 6 * time.Millisecond
+	// netsPoll is how often is looked whether anything is going on, and netsPatience how often one is put off for that. Where none is left, none is put off.
+	netsPoll     = 2 * time.Millisecond
+	netsPatience = 20
+	// netsHurry is how soon one is made where none is left.
+	netsHurry = 500 * time.Microsecond
 )
 
 // take returns a network namespace that nobody has been in, with its loopback up. The caller owns the descriptor.
 func (n *nets) take() (int, error) {
 	n.mu.Lock()
 	n.lastTake = time.Now()
-	if last := len(n.spare) - 1; last >= 0 {
-		fd := n.spare[last]
-		n.spare = n.spare[:last]
-		n.mu.Unlock()
+	fd, last := -1, len(n.spare)-1
+	if last >= 0 {
+		fd, n.spare = n.spare[last], n.spare[:last]
+	}
+	n.moreLater()
+	n.mu.Unlock()
+	if fd >= 0 {
 		return fd, nil
 	}
-	n.mu.Unlock()
-	return n.make()
+	return makeNet()
 }
 
-// refill makes what take has used up, in the background.
-func (n *nets) refill() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.filling || len(n.spare) >= spareNets {
+// moreLater has what is missing made soon. The caller holds the lock.
+func (n *nets) moreLater() {
+	if n.filling {
 		return
 	}
-	n.filling = true
-	if n.idle == nil {
-		n.idle = time.AfterFunc(netsIdle, n.rest)
+	if n.clock == 0 {
+		fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
+		if err != nil {
+			return // each is made when it is needed
+		}
+		n.clock = fd
+		go n.tend(fd)
 	}
-	go n.fill()
+	n.filling = true
+	if len(n.spare) == 0 {
+		n.wakeIn(netsHurry)
+		return
+	}
+	n.wakeIn(netsDelay)
 }
 
-func (n *nets) fill() {
-	for {
-		fd, err := n.make()
-		n.mu.Lock()
-		if err == nil {
-			n.spare = append(n.spare, fd)
+// wakeIn sets the clock. The caller holds the lock.
+func (n *nets) wakeIn(d time.Duration) {
+	_ = unix.TimerfdSettime(n.clock, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(max(d, 1)))}, nil)
+}
+
+// tend makes namespaces, one at a time, each at a moment at which nothing else is going on, or when it has been put off for long. It is a thread that waits for its own
+// timer: the runtime's would have other threads wake up for it. It ends with the last of them.
+func (n *nets) tend(clock int) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for put := 0; ; {
+		var ticks [8]byte
+		if _, err := unix.Read(clock, ticks[:]); err != nil && err != unix.EINTR {
+			return
 		}
-		if err != nil || len(n.spare) >= spareNets {
-			n.filling = false
+		n.mu.Lock()
+		since, missing := time.Since(n.lastTake), spareNets-len(n.spare)
+		switch {
+		case since >= netsIdle: // no sandbox has been made for a while
+			closeFDs(append(n.spare, clock))
+			n.spare, n.clock, n.filling = nil, 0, false
 			n.mu.Unlock()
 			return
+		case missing <= 0:
+			n.filling = false
+			n.wakeIn(netsIdle - since)
+		case put < netsPatience && len(n.spare) > 0 && !n.traffic.quiet():
+			put++
+			n.wakeIn(netsPoll)
+		default:
+			put = 0
+			n.mu.Unlock()
+			fd, err := makeNet()
+			n.mu.Lock()
+			if err == nil {
+				n.spare = append(n.spare, fd)
+				n.wakeIn(netsPoll)
+			} else {
+				n.filling = false // whoever needs one is told why there can be none
+			}
 		}
 		n.mu.Unlock()
 	}
-}
-
-// rest gives the spare ones back when no sandbox has been made for a while.
-func (n *nets) rest() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if left := netsIdle - time.Since(n.lastTake); left > 0 || n.filling {
-		n.idle.Reset(max(left, time.Second))
-		return
-	}
-	closeFDs(n.spare)
-	n.spare, n.idle = nil, nil
 }
 
 func closeFDs(fds []int) {
@@ -92,18 +128,12 @@ func closeFDs(fds []int) {
 	}
 }
 
-// make has a namespace made by a thread of its own, which is in it for that time.
-func (n *nets) make() (fd int, err error) {
-	n.once.Do(func() { n.tasks = launch.Thread() })
-	made := make(chan struct{})
-	n.tasks <- func() {
-		defer close(made)
-		err = launch.Away("net", unix.CLONE_NEWNET, func() (err error) {
-			fd, err = newNet()
-			return err
-		})
-	}
-	<-made
+// makeNet makes a network namespace, on this thread, which is in it for that time.
+func makeNet() (fd int, err error) {
+	err = launch.Away("net", unix.CLONE_NEWNET, func() (err error) {
+		fd, err = newNet()
+		return err
+	})
 	return fd, err
 }
 

@@ -35,6 +35,21 @@ func await(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// none tells whether nothing is left, not even the clock.
+func (n *nets) none() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.spare) == 0 && n.clock == 0
+}
+
+// idle lets as much time pass as makes the spare ones go.
+func (n *nets) idle() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lastTake = time.Now().Add(-2 * netsIdle)
+	n.wakeIn(0)
+}
+
 // Each namespace is handed out once, is nobody else's, and the spare ones go when nobody has asked for a while.
 func TestNets(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -42,31 +57,45 @@ func TestNets(t *testing.T) {
 	}
 	home, err := os.Readlink("/proc/self/ns/net")
 	require.NoError(t, err)
-	n := &nets{}
+	busy := &traffic{}
+	n := &nets{traffic: busy}
 	seen := map[uint64]bool{}
 	var held []int
 	defer func() { closeFDs(held) }()
-	for range 4 {
+	for i := range 4 {
+		if i == 2 {
+			defer busy.begin()() // they are made although something always goes on
+		}
 		fd, err := n.take()
 		require.NoError(t, err)
 		held = append(held, fd)
 		ino := inode(t, fd)
 		assert.False(t, seen[ino], "handed out twice")
 		seen[ino] = true
-		n.refill()
-		await(t, "refill", func() bool { return n.ready() == spareNets })
+		await(t, "more", func() bool { return n.ready() == spareNets })
 	}
 	now, err := os.Readlink("/proc/self/ns/net")
 	require.NoError(t, err)
 	assert.Equal(t, home, now, "this process has stayed where it was")
 
-	n.rest()
-	assert.Equal(t, spareNets, n.ready(), "one was taken just now")
-	n.mu.Lock()
-	n.lastTake = time.Now().Add(-2 * netsIdle)
-	n.idle.Stop()
-	n.mu.Unlock()
-	n.rest()
-	assert.Zero(t, n.ready())
-	close(n.tasks)
+	n.idle()
+	await(t, "none", n.none)
+	fd, err := n.take()
+	require.NoError(t, err)
+	held = append(held, fd)
+	await(t, "more again", func() bool { return n.ready() == spareNets })
+	n.idle()
+	await(t, "none again", n.none)
+}
+
+// None is made while something goes on, for a while.
+func TestTraffic(t *testing.T) {
+	t.Parallel()
+	var at traffic
+	one, two := at.begin(), at.begin()
+	one()
+	time.Sleep(2 * lull)
+	assert.False(t, at.quiet())
+	two()
+	await(t, "quiet", at.quiet)
 }

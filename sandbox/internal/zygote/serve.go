@@ -27,6 +27,8 @@ type zygote struct {
 	nets   nets
 	deaths deaths
 
+	traffic traffic
+
 	templates templates
 
 	handlers sync.WaitGroup // requests under way, and what they have left to be done
@@ -55,6 +57,7 @@ func serve() {
 		fatal(err)
 	}
 	z := &zygote{conn: conn, boxes: map[uint64]*box{}, commands: map[uint64]*command{}}
+	z.nets.traffic = &z.traffic
 	z.groups.host = os.Getppid() // it waits for this process to be ready, so it is still there
 	if z.image, err = imageFD(); err != nil {
 		fatal(err)
@@ -171,6 +174,7 @@ func imageFD() (int, error) {
 
 // handle answers one request.
 func (z *zygote) handle(conn *wire.Conn, m *wire.Message) {
+	defer z.traffic.begin()()
 	defer m.CloseFiles()
 	switch m.Kind {
 	case wire.Start:
