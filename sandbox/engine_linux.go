@@ -75,6 +75,7 @@ func tryEngine(s *spec) (_ *engine, err error) {
 				}
 				return e, nil
 			}
+			z.shapes.drop(sh)
 			e = &engine{}
 		}
 	}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -22,7 +23,10 @@ type shape struct {
 	root    template   // with one
 	points  []string
 	bounded []string          // disk.targets
+	ops     []rootfs.Op       // of the root
 	opened  map[string]source // what is opened for each sandbox anew
+	known   map[string]source // what need not be
+	layered bool              // the root lacked something that is made in a layer over it
 	skipped []string          // optional binds without a source
 	notes   []string          // of the report, that come of compiling
 
@@ -79,11 +83,18 @@ func (l *shapes) add(sh *shape) {
 	l.list = slices.Insert(l.list[:min(len(l.list), maxShapes-1)], 0, sh)
 }
 
+// drop forgets one that the host has outgrown.
+func (l *shapes) drop(sh *shape) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = slices.DeleteFunc(l.list, func(o *shape) bool { return o == sh })
+}
+
 // shareable tells whether another sandbox of the same words is the same but for its descriptors: nothing of the host is taken, made or looked into for
 // this one alone.
 func (e *engine) shareable(ops []rootfs.Op) bool {
 	s := e.spec
-	if s.image != nil || s.rootfsDir != "" || len(s.layers) > 0 || s.writable() || s.view != ViewHost || len(s.volumes) > 0 || len(s.handlers) > 0 ||
+	if s.image != nil || len(s.layers) > 0 || s.writable() || s.view != ViewHost || len(s.volumes) > 0 || len(s.handlers) > 0 ||
 		e.walls.listening != nil || len(e.report.GivenUp) > 0 {
 		return false
 	}
@@ -91,7 +102,7 @@ func (e *engine) shareable(ops []rootfs.Op) bool {
 		switch op := op.(type) {
 		case rootfs.Bind:
 			return op.Flags&rootfs.BindCreate != 0
-		case rootfs.Tmpfs, rootfs.File, rootfs.Dir, rootfs.Symlink, rootfs.Proc, rootfs.Dev, rootfs.Mask, rootfs.ReadOnly:
+		case rootfs.Base, rootfs.Tmpfs, rootfs.File, rootfs.Dir, rootfs.Symlink, rootfs.Proc, rootfs.Dev, rootfs.Mask, rootfs.ReadOnly:
 			return false
 		}
 		return true
@@ -102,7 +113,7 @@ func (e *engine) shareable(ops []rootfs.Op) bool {
 func (e *engine) newShape(asked *spec, p *initPlan, src *sources, ops []rootfs.Op) {
 	sh := &shape{
 		spec: asked, facts: e.facts, ids: e.ids, walls: e.walls, setup: &initSetup{initPlan: p}, points: e.points, bounded: e.disk.targets,
-		opened: map[string]source{}, skipped: src.skipped, notes: slices.Clone(e.report.Notes),
+		opened: map[string]source{}, known: map[string]source{}, skipped: src.skipped, ops: ops, layered: src.layered, notes: slices.Clone(e.report.Notes),
 	}
 	e.shape, e.setup = sh, sh.setup
 	if !e.shareable(ops) {
@@ -111,6 +122,8 @@ func (e *engine) newShape(asked *spec, p *initPlan, src *sources, ops []rootfs.O
 	for path, s := range src.at {
 		if s.fd >= 0 {
 			sh.opened[path] = s
+		} else {
+			sh.known[path] = s
 		}
 	}
 	sh.setup.id = e.z.next.Add(1)
@@ -123,23 +136,34 @@ func (e *engine) newShape(asked *spec, p *initPlan, src *sources, ops []rootfs.O
 // useShape makes e one of a shape that is known, and opens what it has of the host. It is false where the host has changed so that everything has
 // to be looked at again.
 func (e *engine) useShape(sh *shape) (*sources, bool) {
-	src := &sources{at: make(map[string]source, len(sh.opened))}
-	for path, s := range sh.opened {
-		if src.open(path, s.handle) != nil || src.at[path].dir != s.dir {
-			src.close()
-			return nil, false
-		}
-	}
-	for _, path := range sh.skipped {
-		if _, err := os.Stat(path); err == nil {
-			src.close()
-			return nil, false
-		}
+	src := &sources{at: maps.Clone(sh.known)}
+	if !sh.finds(src) {
+		src.close()
+		return nil, false
 	}
 	e.spec, e.facts, e.ids, e.walls, e.shape, e.setup = sh.spec, sh.facts, sh.ids, sh.walls, sh, sh.setup
 	e.points, e.disk.targets, e.held = sh.points, sh.bounded, &holdings{}
 	e.report.Notes = slices.Clone(sh.notes)
 	return src, true
+}
+
+// finds opens what there is of the host, and is false if it, or what it has in it, is not what the plan was compiled for.
+func (sh *shape) finds(src *sources) bool {
+	for path, s := range sh.opened {
+		if src.open(path, s.handle) != nil || src.at[path].dir != s.dir {
+			return false
+		}
+	}
+	for _, path := range sh.skipped {
+		if _, err := os.Stat(path); err == nil {
+			return false
+		}
+	}
+	if src.checkPoints(sh.ops) != nil || !sh.spec.writable() && src.incomplete(sh.ops) != sh.layered {
+		return false
+	}
+	src.layered = sh.layered
+	return true
 }
 
 // base returns the plan that commands of a sandbox of this shape begin with.

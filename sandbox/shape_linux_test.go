@@ -2,13 +2,16 @@ package sandbox
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/belljar-go/belljar/seccomp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // Sandboxes asked for in the same words share what is compiled; in other words, or where functions are among them, they do not.
@@ -79,4 +82,82 @@ func TestShapesComeBack(t *testing.T) {
 	require.True(t, lost.engine.shape.setup.known.Load())
 	assert.Equal(t, "lost", sh(t, cloneBox(t, lost), "hostname"))
 	assert.True(t, lost.engine.shape.setup.known.Load())
+}
+
+// A root of the caller's is looked into each time: what was there is looked for, and what was missing.
+func TestShapesFollowTheRoot(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(top), 0o755))
+	require.NoError(t, os.Chmod(top, 0o755))
+	root := filepath.Join(top, "root")
+	make := func(what string) {
+		for _, d := range []string{"", "proc", "dev", "tmp", "mnt"} {
+			require.NoError(t, os.Mkdir(filepath.Join(root, d), 0o755))
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(root, "name"), []byte(what), 0o644))
+	}
+	make("first")
+	opts := []Option{WithRootfs(root), WithTmpfs("/mnt/deep", "1m"), BestEffort(WithMemory("64m"))}
+	made := func() *Sandbox { t.Helper(); return newBox(t, opts...) }
+	file := func(sb *Sandbox, path string) string {
+		b, err := fs.ReadFile(sb.FS(), strings.TrimPrefix(path, "/"))
+		if err != nil {
+			return err.Error()
+		}
+		return string(b)
+	}
+	layered := func(sb *Sandbox) bool { return strings.Contains(sb.Plan(), "overlay") }
+
+	// It lacks a mount point, which is made in a layer over it.
+	one, two := made(), made()
+	assert.Same(t, one.engine.shape, two.engine.shape)
+	assert.True(t, layered(two))
+	assert.Equal(t, "first", file(two, "/name"))
+
+	// With it there is none, also for the next, and again without it.
+	require.NoError(t, os.Mkdir(filepath.Join(root, "mnt/deep"), 0o755))
+	three, four := made(), made()
+	assert.Same(t, three.engine.shape, four.engine.shape)
+	assert.NotSame(t, two.engine.shape, four.engine.shape)
+	assert.False(t, layered(four))
+	require.NoError(t, os.Remove(filepath.Join(root, "mnt/deep")))
+	assert.True(t, layered(made()))
+
+	// A file, or a link to nowhere, is no mount point.
+	require.NoError(t, os.Mkdir(filepath.Join(root, "mnt/deep"), 0o755))
+	assert.False(t, layered(made()))
+	require.NoError(t, os.Remove(filepath.Join(root, "mnt/deep")))
+	require.NoError(t, os.Symlink("/nowhere", filepath.Join(root, "mnt/deep")))
+	_, err := New(opts...)
+	assert.Error(t, err)
+	require.NoError(t, os.Remove(filepath.Join(root, "mnt/deep")))
+	require.NoError(t, os.Mkdir(filepath.Join(root, "mnt/deep"), 0o755))
+	assert.False(t, layered(made()))
+
+	// The library's own places must not be links, however often they were none.
+	require.NoError(t, os.Remove(filepath.Join(root, "dev")))
+	require.NoError(t, os.Symlink("tmp", filepath.Join(root, "dev")))
+	_, err = New(opts...)
+	assert.ErrorIs(t, err, unix.ELOOP)
+	require.NoError(t, os.Remove(filepath.Join(root, "dev")))
+	require.NoError(t, os.Mkdir(filepath.Join(root, "dev"), 0o755))
+	assert.Equal(t, "first", file(made(), "/name"))
+
+	// Another directory at the path is another root, and none is an error.
+	require.NoError(t, os.Rename(root, root+"-old"))
+	make("second")
+	require.NoError(t, os.Mkdir(filepath.Join(root, "mnt/deep"), 0o755))
+	assert.Equal(t, "second", file(made(), "/name"))
+	assert.Equal(t, "first", file(four, "/name"))
+	require.NoError(t, os.RemoveAll(root))
+	require.NoError(t, os.Symlink("root-old", root))
+	assert.Equal(t, "first", file(made(), "/name"), "the path is the caller's, links and all")
+	require.NoError(t, os.Remove(root))
+	require.NoError(t, os.WriteFile(root, nil, 0o755))
+	_, err = New(opts...)
+	assert.ErrorIs(t, err, unix.ENOTDIR)
+	require.NoError(t, os.Remove(root))
+	_, err = New(opts...)
+	assert.ErrorIs(t, err, os.ErrNotExist)
 }

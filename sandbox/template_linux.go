@@ -61,7 +61,7 @@ func (e *engine) makeTemplate(ops []rootfs.Op, src *sources) (*initSetup, error)
 		if !ok {
 			continue
 		}
-		if own, ok := src.at[b.Source]; ok {
+		if own, ok := src.at[b.Source]; ok && own.fd >= 0 {
 			full.at[b.Source] = own
 		} else if dir, ok := e.facts.kinds[b.Source]; ok {
 			full.at[b.Source] = source{fd: -1, dir: dir}
