@@ -47,6 +47,7 @@ type engine struct {
 	updated   atomic.Pointer[spec] // by Update: only limits differ
 	points    []string             // paths of the root at which something of the sandbox's own is
 	disk      disk
+	habit     *habit // of those it was made ahead with; nil: it was not
 }
 
 // newEngine sets a sandbox up. Whatever fails, nothing stays behind.
@@ -375,6 +376,7 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 		return nil, &Error{Stage: "files", Op: "ExtraFiles", Err: fmt.Errorf("%d descriptors, at most %d: %w", len(files), wire.MaxFiles, unix.E2BIG)}
 	}
 	req, fds := e.startRequest(c, files)
+	e.habit.note(c.shape())
 	base := e.shape.base(e, c.shape())
 	p := base.command(c)
 	if len(p.attempts) == 0 {

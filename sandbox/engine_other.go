@@ -24,6 +24,8 @@ type engine struct {
 	report  Report
 }
 
+type habit struct{}
+
 type commandSpec struct {
 	whole  bool
 	path   string
@@ -57,6 +59,7 @@ func (*engine) update(*spec, cgroup.Limits) error      { return errNotHere }
 func (*engine) without(s *spec, _ cgroup.Limits) *spec { return s }
 func (*engine) replaceLimits(*spec, cgroup.Limits)     {}
 func (*engine) text() string                           { return "" }
+func (*engine) warm(*habit)                            {}
 func (*engine) close() error                           { return errNotHere }
 func (*engine) freeze(bool) error                      { return errNotHere }
 func (*engine) watchEvents(func(Event)) (stop func(), missing string, err error) {

@@ -10,12 +10,14 @@ import (
 )
 
 // Pool keeps sandboxes ready, all made from the same options, so that whoever needs one does not wait for its set-up. Each is handed
-// out once: a sandbox that anything has run in is never given to somebody else, it is thrown away and a fresh one is made. Its methods may be
+// out once: a sandbox that anything has run in is never given to somebody else, it is thrown away and a fresh one is made. What can be prepared of a command without
+// knowing its program is ready in it as well, so that the first command costs no more than another one would. Its methods may be
 // called from many goroutines. It must be closed.
 type Pool struct {
 	size   int // sandboxes at once: ready, being made and lent
 	makers int // set-ups at once
 	open   func() (*Sandbox, error)
+	habit  habit
 	work   sync.WaitGroup // set-ups under way
 
 	mu      sync.Mutex
@@ -73,6 +75,7 @@ func NewPool(n int, opts ...Option) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	sb.engine.warm(&p.habit)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.take(sb)
@@ -196,6 +199,9 @@ func (p *Pool) makeOne() {
 	defer p.work.Done()
 	label(context.Background(), "belljar", "refill")
 	sb, err := p.open()
+	if err == nil && !p.wanted() {
+		sb.engine.warm(&p.habit)
+	}
 	p.mu.Lock()
 	p.making--
 	switch {
@@ -214,6 +220,13 @@ func (p *Pool) makeOne() {
 	p.take(sb)
 	p.refill()
 	p.mu.Unlock()
+}
+
+// wanted tells whether somebody waits, or nobody is to have anything any more.
+func (p *Pool) wanted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting) > 0 || p.closed
 }
 
 // failed hands a failure to who has waited longest. Where nobody waits, it is tried again later. The caller holds the lock.

@@ -360,7 +360,7 @@ type request struct {
 	plan  *plan.Plan
 	files []int
 	kept  bool               // of a Create: the zygote has the plan
-	base  []byte             // of a Start: the plan's base, if the zygote may not have it
+	base  []byte             // of a Start or a Warm: the plan's base, if the zygote may not have it
 	exit  chan *wire.Exit    // where a Start's end is to be told
 	told  func([]wire.Event) // who is told what a Watch sees
 
@@ -398,8 +398,11 @@ func (r *request) raw() (raw []byte) {
 	if r.plan != nil && !r.kept {
 		raw = r.plan.Encode()
 	}
-	if r.kind == wire.Start {
+	switch r.kind {
+	case wire.Start:
 		raw = wire.JoinParts(r.base, raw)
+	case wire.Warm:
+		raw = r.base
 	}
 	return raw
 }

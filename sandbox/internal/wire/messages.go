@@ -31,6 +31,7 @@ const (
 	Update                    // UpdateRequest
 	Lane                      // one descriptor, of another socket for Starts; not answered
 	Template                  // TemplateRequest + plan: a root that sandboxes can be begun from
+	Warm                      // WarmRequest + base: what the first command needs is to be made ready
 )
 
 // Hello tells the host program about the zygote.
@@ -133,6 +134,16 @@ type StartRequest struct {
 	Socket int32
 	// Whole: the caller waits for the end alone. Of a program that ends soon only Exited is told, in place of the Reply.
 	Whole bool
+}
+
+// WarmRequest has a sandbox in which nothing has run yet make ready what its first command needs, should its plan have that base. Fields are as in StartRequest. The base
+// follows unless the zygote has it.
+type WarmRequest struct {
+	Box     uint64
+	Base    uint64
+	Launch  Launch
+	Ruleset bool
+	Socket  int32
 }
 
 // Listen names registers of a command's plan, see launch.Listen.

@@ -225,6 +225,8 @@ func (z *zygote) dispatch(m *wire.Message) (*wire.Answer, []int, error) {
 		return a, nil, err
 	case wire.Template:
 		return nil, nil, z.makeTemplate(m)
+	case wire.Warm:
+		return z.warm(m)
 	case wire.Do:
 		return z.do(m)
 	case wire.Signal:

@@ -187,7 +187,7 @@ func (b *box) fillSpare(c *command, p *plan.Plan) (made bool) {
 
 // makeReady makes the process of the next command, should it be like this one, whose processes are all gone.
 func (b *box) makeReady(c *command, p *plan.Plan) {
-	if c.leaf == nil || p.Base == nil || c.req.Socket < 0 {
+	if b.group == nil || p.Base == nil || c.req.Socket < 0 {
 		return
 	}
 	b.limits.RLock()
