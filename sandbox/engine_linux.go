@@ -276,7 +276,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 func (e *engine) callCreate(req wire.CreateRequest, files []int) (*wire.Answer, error) {
 	for {
 		known := e.setup.known.Load()
-		a, _, err := e.z.call(request{kind: wire.Create, body: req, plan: e.setup.Plan, kept: known, files: files})
+		a, err := e.z.callSoon(request{kind: wire.Create, body: req, plan: e.setup.Plan, kept: known, files: files})
 		if a != nil && a.NoBase && known { // it has had too many others since
 			e.setup.known.Store(false)
 			continue

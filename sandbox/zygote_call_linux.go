@@ -6,7 +6,7 @@ import (
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
 )
 
-// callSoon is call for a request without files that is answered within a moment: who asks waits for the answer in the very call that receives it, if there is a lane free.
+// callSoon is call for a request that is answered within a moment, without files: who asks waits for the answer in the very call that receives it, if there is a lane free.
 func (c *zygoteClient) callSoon(r request) (*wire.Answer, error) {
 	lane := c.takeLane()
 	if lane == nil {
@@ -14,7 +14,7 @@ func (c *zygoteClient) callSoon(r request) (*wire.Answer, error) {
 		return a, err
 	}
 	r.tampered()
-	if lane.Send(r.kind, c.next.Add(1), r.body, r.raw(), nil) != nil {
+	if lane.Send(r.kind, c.next.Add(1), r.body, r.raw(), r.files) != nil {
 		c.closeLane(lane)
 		a, _, err := c.call(r) // the other socket tells what is the matter
 		return a, err
@@ -22,7 +22,7 @@ func (c *zygoteClient) callSoon(r request) (*wire.Answer, error) {
 	m, err := lane.Receive()
 	if err == nil {
 		c.leaveLane(lane)
-		a, _, err := c.answer(m, nil)
+		a, _, err := c.answer(m, r.plan)
 		return a, err
 	}
 	c.closeLane(lane)

@@ -47,10 +47,10 @@ func (l *launch) clone() int {
 	switch {
 	case l.Listen != nil:
 		pid = l.cloneApart()
-	case mourns(l.Plan):
-		pid = onMother(func() int { return inNet(l.Net, func() int { return cloneWalk(l.ctl) }) })
+	case l.mourns == forever:
+		pid = onMother(l.cloneThere)
 	default:
-		pid = cloneWalk(l.ctl)
+		pid = l.cloneThere()
 	}
 	if pid > 0 && l.Mode != Direct {
 		l.first.Store(int64(pid))

@@ -4,6 +4,7 @@ package launch
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,12 +40,17 @@ type Request struct {
 	Flags  uint64    // clone flags of the process that execs, beyond memory and descriptors
 	Cgroup int       // directory of a cgroup v2 to start in; -1: the parent's
 	Until  time.Time // the launch is given up then; zero: never
-	Net    int       // the network namespace to start in, for a plan that sets a parent-death signal; 0: the parent's
-	Keep   plan.Reg  // a descriptor that the parent's own steps open, and that outlives the launch as Process.Kept; None: none
+	Net    int       // the network namespace to start in; 0: the parent's
+	// NetHome is the parent's own, if there is another to start in.
+	NetHome int
+	Keep    plan.Reg // a descriptor that the parent's own steps open, and that outlives the launch as Process.Kept; None: none
 
-	// Started, if set, is called with the process's PID as soon as it exists; the process waits for its end. It may fill
+	// Started, if set, is called with the process's PID, and its descriptor, as soon as it exists; the process waits for its end. It may fill
 	// registers. An error from it ends the launch.
-	Started func(pid int, set func(plan.Reg, int)) error
+	Started func(pid, pidfd int, set func(plan.Reg, int)) error
+	// Beside, if set, is called when the process no longer waits for the parent, which thus does something else until it is told of the exec. It is not called if the launch
+	// has failed before.
+	Beside func()
 	// Handle, if set, can end the launch from another goroutine.
 	Handle *Handle
 	// Listen, if set, wants the listener of the filter. It goes with Join and Copy.
@@ -205,12 +211,18 @@ type launch struct {
 	first    atomic.Int64 // PID of the first process of Join and Copy
 	joiner   *Joiner      // instead of it
 	apart    *apart       // with Listen
-	stopping bool         // killed through its handle
-	opened   []int        // by the parent's own steps: they serve the launch only
-	kept     int64        // see Request.Keep
+	mourns   mourning
+	stopping bool  // killed through its handle
+	opened   []int // by the parent's own steps: they serve the launch only
+	kept     int64 // see Request.Keep
 }
 
 func (l *launch) run() (*Process, error) {
+	if l.mourns = mourns(l.Plan); l.mourns == briefly {
+		// It is the death of the thread that cloned it that a process mourns (prctl(2), PR_SET_PDEATHSIG), and threads of this process do end, see onThread.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
 	l.setClone()
 	l.begin()
 	if l.Joiner.take(l) {
@@ -318,7 +330,7 @@ func (l *launch) accompany() error {
 		}
 	}
 	if l.Started != nil {
-		if err := l.Started(int(atomic.LoadUint32(&l.ctl.pid)), func(r plan.Reg, v int) { *l.reg(r) = int64(v) }); err != nil {
+		if err := l.Started(int(atomic.LoadUint32(&l.ctl.pid)), int(int32(atomic.LoadUint32(&l.ctl.pidfd))), func(r plan.Reg, v int) { *l.reg(r) = int64(v) }); err != nil {
 			return err
 		}
 	}
@@ -327,7 +339,35 @@ func (l *launch) accompany() error {
 	}
 	atomic.StoreUint32(&l.ctl.goOn, 1)
 	futexWake(&l.ctl.goOn)
+	if l.Beside != nil {
+		l.Beside()
+		l.spin()
+	}
 	return nil
+}
+
+const (
+	// spinFor is how long a thread that has had something else to do meanwhile looks for the exec before it sleeps, since to be woken takes about as long.
+	spinFor = 200 * time.Microsecond
+	// spinSteps is how near the walk must be to its end for that, and spinStep how long a step of it may take, but the last.
+	spinSteps = 40
+	spinStep  = 50 * time.Microsecond
+)
+
+// spin waits for the exec for a moment if the walk goes on beside it, on another CPU, and is all but over.
+func (l *launch) spin() {
+	at, moved := int64(-1), time.Now()
+	for end := moved.Add(spinFor); atomic.LoadUint32(&l.ctl.done) != 0; {
+		now, before := time.Now(), at
+		if at = atomic.LoadInt64(&l.ctl.progress); at != before {
+			moved = now
+		}
+		left := l.ctl.nsteps - 1 - at
+		if left > spinSteps || now.After(end) || left > 0 && now.Sub(moved) > spinStep {
+			return
+		}
+		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	}
 }
 
 // note keeps account of the descriptors that the parent's steps have opened.

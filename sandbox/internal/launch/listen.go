@@ -86,15 +86,31 @@ func (l *launch) cloneApart() int {
 	return n
 }
 
-// mourns tells whether the plan sets a parent-death signal.
-func mourns(p *plan.Plan) bool {
+// mourning is what a plan does about its process's parent-death signal.
+type mourning uint8
+
+const (
+	never   mourning = iota // it sets none
+	briefly                 // it takes back what it has set
+	forever                 // what it executes has one
+)
+
+func mourns(p *plan.Plan) mourning {
+	m := never
+	if p.Base != nil {
+		m = mourns(p.Base)
+	}
 	for i := range p.Child {
 		s := &p.Child[i]
-		if s.Nr == unix.SYS_PRCTL && len(s.Args) > 1 && s.Args[0].Value == unix.PR_SET_PDEATHSIG && s.Args[1].Value != 0 {
-			return true
+		switch {
+		case s.Nr != unix.SYS_PRCTL || len(s.Args) < 2 || s.Args[0].Value != unix.PR_SET_PDEATHSIG:
+		case s.Args[1].Value != 0:
+			m = forever
+		case m == forever:
+			m = briefly
 		}
 	}
-	return false
+	return m
 }
 
 // mother is a thread that never ends. A parent-death signal comes when the thread ends that cloned (prctl(2), PR_SET_PDEATHSIG), and threads of
@@ -107,16 +123,16 @@ func onMother(f func() int) int {
 	return <-result
 }
 
-// inNet runs f, on the mother, in a network namespace: 0 stands for the one it is in.
-func inNet(fd int, f func() int) (pid int) {
-	if fd == 0 {
-		return f()
+// cloneThere clones, on this thread, in the network namespace that is asked for.
+func (l *launch) cloneThere() (pid int) {
+	if l.Net == 0 {
+		return cloneWalk(l.ctl)
 	}
-	err := Away("net", unix.CLONE_NEWNET, func() error {
-		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+	err := Away(l.NetHome, unix.CLONE_NEWNET, func() error {
+		if err := unix.Setns(l.Net, unix.CLONE_NEWNET); err != nil {
 			return err
 		}
-		pid = f()
+		pid = cloneWalk(l.ctl)
 		return nil
 	})
 	if err != nil {

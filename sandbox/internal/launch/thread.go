@@ -21,19 +21,19 @@ func Thread() chan<- func() {
 	return work
 }
 
-// Away runs f, which may enter another namespace of a kind (net, mnt; the flag of setns(2)), on this thread, which nobody else gets meanwhile, and comes back.
-func Away(kind string, flag int, f func() error) error {
+// Home opens the namespace of a kind (net, mnt) that this process is in, for Away.
+func Home(kind string) (int, error) {
+	return unix.Open("/proc/thread-self/ns/"+kind, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+// Away runs f, which may enter another namespace of the kind that the flag of setns(2) says, on this thread, which nobody else gets meanwhile, and comes back to home.
+func Away(home, flag int, f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	home, err := unix.Open("/proc/thread-self/ns/"+kind, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(home)
-	err = f()
+	err := f()
 	if back := unix.Setns(home, flag); back != nil {
 		// What is done by this thread from now on would be done in a sandbox.
-		panic(fmt.Sprintf("launch: the thread cannot go back to its namespace (%s): %v", kind, back))
+		panic(fmt.Sprintf("launch: the thread cannot go back to its namespace (%#x): %v", flag, back))
 	}
 	return err
 }

@@ -83,7 +83,7 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	}
 	a := &wire.Answer{Box: b.id}
 	watch := stopwatch{a: a, last: time.Now()}
-	grouped := z.beginGroup(b, &req)
+	group := z.planGroup(b, &req)
 	defer func() {
 		if err != nil {
 			b.spare.drop(true)
@@ -95,10 +95,10 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 		files, err = b.keepUpper(files, req.Work)
 	}
 	if err == nil {
-		err = b.launch(z, &req, p, files, a)
+		err = b.launch(z, &req, p, files, a, group.make)
 	}
 	watch.lap("launch")
-	if gerr := grouped(a); gerr != nil {
+	if gerr := group.end(a); gerr != nil {
 		// What the host lacks says more than how far the launch has got meanwhile.
 		err = gerr
 	}
@@ -126,39 +126,58 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 	return a, nil
 }
 
-// beginGroup makes the sandbox's group; where only that is left to be done, while PID 1 is launched, which is not in it. The returned function waits for it.
-func (z *zygote) beginGroup(b *box, req *wire.CreateRequest) (end func(*wire.Answer) error) {
-	if req.Group == nil {
-		return func(*wire.Answer) error { return nil }
+// groupWork is the making of a sandbox's group, once.
+type groupWork struct {
+	z    *zygote
+	b    *box
+	req  *wire.Group
+	name string
+	said wire.Answer
+	done bool
+	err  error
+}
+
+// planGroup says how the sandbox's group is made: while PID 1, which is not in it, makes its root, by the thread that waits for that. Only where this process may have to step aside
+// for it, which another PID 1 would be in the way of, it is made at once.
+func (z *zygote) planGroup(b *box, req *wire.CreateRequest) *groupWork {
+	w := &groupWork{z: z, b: b, req: req.Group, name: boxName(b.id, req.Name)}
+	if w.done = w.req == nil; w.done {
+		return w
 	}
-	b.limits.oomGroup.Store(req.Group.Limits.OOMGroup)
-	if req.Group.Init {
-		besideInit(&req.Group.Limits)
+	b.limits.oomGroup.Store(w.req.Limits.OOMGroup)
+	if w.req.Init {
+		besideInit(&w.req.Limits)
 	}
-	var said wire.Answer
-	made := make(chan error, 1)
-	work := func() {
-		var err error
-		b.group, b.leave, err = z.groups.make(boxName(b.id, req.Name), req.Group, &said)
-		if err == nil && b.group != nil && req.Group.Leaf != nil {
-			b.firstLeaf(*req.Group.Leaf)
-		}
-		made <- err
+	if !z.groups.standing(w.req) {
+		w.make()
 	}
-	if z.groups.standing(req.Group) {
-		go work()
-	} else {
-		work() // this process may have to step aside, which another PID 1 would be in the way of
+	return w
+}
+
+// make makes the group unless that has been done.
+func (w *groupWork) make() {
+	if w.done {
+		return
 	}
-	return func(a *wire.Answer) error {
-		err := <-made
-		a.CPU, a.Tasks = said.CPU, countTasks(b.group)
-		if b.group != nil {
-			a.Shown = b.group.Shown()
-		}
-		a.Notes = append(a.Notes, said.Notes...)
-		return err
+	w.done = true
+	w.b.group, w.b.leave, w.err = w.z.groups.make(w.name, w.req, &w.said)
+	if w.err == nil && w.b.group != nil && w.req.Leaf != nil {
+		w.b.firstLeaf(*w.req.Leaf)
 	}
+}
+
+// end has it made, and tells of it.
+func (w *groupWork) end(a *wire.Answer) error {
+	if w.req == nil {
+		return nil
+	}
+	w.make()
+	a.CPU, a.Tasks = w.said.CPU, countTasks(w.b.group)
+	if w.b.group != nil {
+		a.Shown = w.b.group.Shown()
+	}
+	a.Notes = append(a.Notes, w.said.Notes...)
+	return w.err
 }
 
 // initPlan is the plan that a request has or names.
@@ -208,8 +227,8 @@ func (b *box) keepUpper(files []int, work string) ([]int, error) {
 	return files[:n], nil
 }
 
-// launch starts PID 1.
-func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []int, a *wire.Answer) (err error) {
+// launch starts PID 1, and does something else while that makes its root.
+func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []int, a *wire.Answer, beside func()) (err error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return os.NewSyscallError("pipe2", err)
@@ -218,7 +237,7 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	b.lifeline = pipe[1]
 	r := &launch.Request{
 		Plan: p, Files: append([]int{z.image, pipe[0]}, files...), Mode: launch.Mode(req.Launch.Mode),
-		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout), Keep: plan.None, Handle: &launch.Handle{},
+		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout), Keep: plan.None, Handle: &launch.Handle{}, Beside: beside,
 	}
 	defer z.launching(r.Handle)()
 	if req.Template != 0 {
@@ -231,7 +250,7 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		r.Files = append([]int{z.image, pipe[0], tree}, files...)
 	}
 	if req.Net {
-		if r.Net, err = z.nets.take(); err != nil {
+		if r.Net, r.NetHome, err = z.nets.take(); err != nil {
 			return err
 		}
 		defer unix.Close(r.Net)
@@ -246,7 +265,7 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 			_ = unix.Close(fd)
 		}
 	}()
-	r.Started = func(pid int, set func(plan.Reg, int)) error {
+	r.Started = func(pid, pidfd int, set func(plan.Reg, int)) error {
 		if req.IDMap == nil {
 			return nil
 		}
@@ -258,9 +277,9 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 			a.IDBase = b.ids.base
 		}
 		if req.IDMap.Namespace >= 0 {
-			fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/user", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			fd, err := userNamespace(pid, pidfd)
 			if err != nil {
-				return &stageError{"id map", "open", "user namespace", err}
+				return err
 			}
 			extra = append(extra, fd)
 			set(plan.Reg(req.IDMap.Namespace), fd)
@@ -312,6 +331,9 @@ func (b *box) adoptInit() (err error) {
 // awaitProgram waits until PID 1 can be joined. The kernel tells of its exec a moment before the process has its new memory (exec_mmap in fs/exec.c), and
 // until then it has that of the launch, which an ordinary user may not look at: setns(2) would be refused.
 func awaitProgram(pid int) {
+	if looksAnywhere() {
+		return
+	}
 	exe := fmt.Sprintf("/proc/%d/exe", pid)
 	for end := time.Now().Add(endPatience); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
 		if _, err := os.Readlink(exe); !errors.Is(err, os.ErrPermission) {
@@ -319,6 +341,13 @@ func awaitProgram(pid int) {
 		}
 	}
 }
+
+// looksAnywhere tells whether this process may look at any other.
+var looksAnywhere = sync.OnceValue(func() bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&head, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_PTRACE) != 0
+})
 
 func launchError(stage string, err error) error {
 	var step *launch.StepError

@@ -5,7 +5,7 @@ package zygote
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"strings"
 
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
@@ -51,17 +51,32 @@ func writeMaps(pid int, uids, gids string, m *wire.IDMap) error {
 	return writeProc(pid, "gid_map", gids)
 }
 
+// writeProc writes to a file of the process, in one call as the kernel wants it (user_namespaces(7)), and without the runtime's poller, which has no use for it.
 func writeProc(pid int, name, data string) error {
-	path := fmt.Sprintf("/proc/%d/%s", pid, name)
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/%s", pid, name), unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err == nil {
-		_, err = f.WriteString(data)
-		err = errors.Join(err, f.Close())
+		var n int
+		if n, err = unix.Write(fd, []byte(data)); err == nil && n < len(data) {
+			err = io.ErrShortWrite
+		}
+		err = errors.Join(err, unix.Close(fd))
 	}
 	if err != nil {
 		return &stageError{"id map", "write", fmt.Sprintf("%s %q", name, strings.TrimSpace(data)), err}
 	}
 	return nil
+}
+
+// userNamespace opens that of a process: by the descriptor of the process where the kernel can (Linux 6.11), or by its number.
+func userNamespace(pid, pidfd int) (int, error) {
+	if fd, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(pidfd), unix.PIDFD_GET_USER_NAMESPACE, 0); errno == 0 {
+		return int(fd), nil
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/user", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &stageError{"id map", "open", "user namespace", err}
+	}
+	return fd, nil
 }
 
 // runHelper runs newuidmap or newgidmap, which may write ranges that /etc/subuid grants to the caller.

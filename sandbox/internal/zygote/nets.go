@@ -22,6 +22,7 @@ type nets struct {
 
 	mu       sync.Mutex
 	spare    []int
+	home     int  // the network namespace of this process; 0: not open yet
 	clock    int  // a timer that wakes the thread which makes them; 0: there is none yet
 	filling  bool // there are to be more
 	lastTake time.Time
@@ -40,20 +41,26 @@ const (
 	netsHurry = 500 * time.Microsecond
 )
 
-// take returns a network namespace that nobody has been in, with its loopback up. The caller owns the descriptor.
-func (n *nets) take() (int, error) {
+// take returns a network namespace that nobody has been in, with its loopback up, and the one of this process. The caller owns the first descriptor.
+func (n *nets) take() (fd, home int, err error) {
 	n.mu.Lock()
-	n.lastTake = time.Now()
-	fd, last := -1, len(n.spare)-1
-	if last >= 0 {
+	if n.home == 0 {
+		if n.home, err = launch.Home("net"); err != nil {
+			n.home = 0
+			n.mu.Unlock()
+			return -1, -1, &stageError{"network", "open", "/proc/thread-self/ns/net", err}
+		}
+	}
+	n.lastTake, home, fd = time.Now(), n.home, -1
+	if last := len(n.spare) - 1; last >= 0 {
 		fd, n.spare = n.spare[last], n.spare[:last]
 	}
 	n.moreLater()
 	n.mu.Unlock()
-	if fd >= 0 {
-		return fd, nil
+	if fd < 0 {
+		fd, err = makeNet(home)
 	}
-	return makeNet()
+	return fd, home, err
 }
 
 // moreLater has what is missing made soon. The caller holds the lock.
@@ -67,7 +74,7 @@ func (n *nets) moreLater() {
 			return // each is made when it is needed
 		}
 		n.clock = fd
-		go n.tend(fd)
+		go n.tend(fd, n.home)
 	}
 	n.filling = true
 	if len(n.spare) == 0 {
@@ -84,7 +91,7 @@ func (n *nets) wakeIn(d time.Duration) {
 
 // tend makes namespaces, one at a time, each at a moment at which nothing else is going on, or when it has been put off for long. It is a thread that waits for its own
 // timer: the runtime's would have other threads wake up for it. It ends with the last of them.
-func (n *nets) tend(clock int) {
+func (n *nets) tend(clock, home int) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for put := 0; ; {
@@ -109,7 +116,7 @@ func (n *nets) tend(clock int) {
 		default:
 			put = 0
 			n.mu.Unlock()
-			fd, err := makeNet()
+			fd, err := makeNet(home)
 			n.mu.Lock()
 			if err == nil {
 				n.spare = append(n.spare, fd)
@@ -129,8 +136,8 @@ func closeFDs(fds []int) {
 }
 
 // makeNet makes a network namespace, on this thread, which is in it for that time.
-func makeNet() (fd int, err error) {
-	err = launch.Away("net", unix.CLONE_NEWNET, func() (err error) {
+func makeNet(home int) (fd int, err error) {
+	err = launch.Away(home, unix.CLONE_NEWNET, func() (err error) {
 		fd, err = newNet()
 		return err
 	})

@@ -57,6 +57,9 @@ func TestNets(t *testing.T) {
 	}
 	home, err := os.Readlink("/proc/self/ns/net")
 	require.NoError(t, err)
+	ours, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(ours)
 	busy := &traffic{}
 	n := &nets{traffic: busy}
 	seen := map[uint64]bool{}
@@ -66,8 +69,9 @@ func TestNets(t *testing.T) {
 		if i == 2 {
 			defer busy.begin()() // they are made although something always goes on
 		}
-		fd, err := n.take()
+		fd, at, err := n.take()
 		require.NoError(t, err)
+		assert.Equal(t, inode(t, at), inode(t, ours), "home")
 		held = append(held, fd)
 		ino := inode(t, fd)
 		assert.False(t, seen[ino], "handed out twice")
@@ -80,9 +84,9 @@ func TestNets(t *testing.T) {
 
 	n.idle()
 	await(t, "none", n.none)
-	fd, err := n.take()
+	fd, at, err := n.take()
 	require.NoError(t, err)
-	held = append(held, fd)
+	held = append(held, fd, at)
 	await(t, "more again", func() bool { return n.ready() == spareNets })
 	n.idle()
 	await(t, "none again", n.none)

@@ -76,7 +76,7 @@ func (z *zygote) makeTemplate(m *wire.Message) (err error) {
 	proc, err := launch.Launch(&launch.Request{
 		Plan: p, Files: []int{z.image, pipe[0]}, Mode: launch.Mode(req.Launch.Mode), Flags: req.Launch.Flags, Cgroup: -1,
 		Until: deadline(req.Launch.Timeout), Keep: plan.None, Handle: handle,
-		Started: func(int, func(plan.Reg, int)) error { return nil }, // it waits to be told to go on
+		Started: func(int, int, func(plan.Reg, int)) error { return nil }, // it waits to be told to go on
 	})
 	if err != nil {
 		return launchError("template", err)
@@ -230,7 +230,12 @@ func (ts *templates) thread() chan<- func() {
 
 // cloneRoot clones all that is mounted in a mount namespace, which only a process in it may do.
 func cloneRoot(ns int) (tree int, err error) {
-	err = launch.Away("mnt", unix.CLONE_NEWNS, func() (err error) {
+	home, err := launch.Home("mnt")
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(home)
+	err = launch.Away(home, unix.CLONE_NEWNS, func() (err error) {
 		if err = unix.Setns(ns, unix.CLONE_NEWNS); err == nil {
 			tree, err = unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 		}
