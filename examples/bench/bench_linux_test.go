@@ -9,16 +9,22 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belljar-go/belljar/sandbox"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+func TestMain(m *testing.M) {
+	playWorker() // this binary, too, is the host program of others
+	os.Exit(m.Run())
+}
 
 // small is a run of everything that takes no time, so that nothing of it can rot. It asserts no duration.
 func small(t *testing.T) *config {
 	t.Helper()
 	return &config{
-		n: 3, out: t.TempDir(), peers: "none", only: "latency,stages,jobs,throughput,heap,busy,live", source: ".",
-		heaps: "0,8", callers: "1,2", live: "0,3", busy: 5, each: time.Millisecond, tolerance: 0.6,
+		n: 3, out: t.TempDir(), peers: "none", only: "latency,stages,jobs,throughput,heap,busy,live,life", source: ".",
+		heaps: "0,8", callers: "1,2", live: "0,3", busy: 5, each: time.Millisecond, tolerance: 0.5, rest: time.Microsecond, life: 3,
 	}
 }
 
@@ -34,6 +40,9 @@ func TestBench(t *testing.T) {
 		assert.Equal(t, 3, row.N)
 		assert.Positive(t, row.Median)
 		assert.GreaterOrEqual(t, row.P99, row.Median)
+		assert.GreaterOrEqual(t, row.Median, row.P10)
+		assert.Positive(t, row.P10)
+		assert.Positive(t, row.CPU)
 		assert.Empty(t, row.Lacks, "%s, seen from inside", name)
 		for _, lines := range [][]Line{r.Heap, r.Throughput, r.Live} {
 			assert.True(t, has(lines, name), name)
@@ -41,12 +50,35 @@ func TestBench(t *testing.T) {
 		assert.Contains(t, out.String(), name)
 	}
 	assert.Len(t, r.Busy, 5)
-	assert.NotEmpty(t, r.Stages)
+	assert.Len(t, r.BackToBack, 5)
+	require.Len(t, r.HeapPairs, 5)
+	assert.Equal(t, "belljar cold", r.HeapPairs[4].Name)
+	assert.Positive(t, r.HeapPairs[4].Ratio)
+	require.Len(t, r.Life, 3)
+	assert.Equal(t, 3, r.Life[2].Sandboxes)
+	assert.Positive(t, r.Life[2].Files)
+	require.NotNil(t, r.Idle)
+	assert.Equal(t, 3, r.Idle.Count)
+	assert.Positive(t, r.Idle.Inside)
+	stages := map[string][]string{}
+	for _, b := range r.Stages {
+		assert.Positive(t, b.Total, b.Name)
+		for _, s := range b.Stages {
+			stages[b.Name] = append(stages[b.Name], s.Name)
+		}
+	}
+	for _, name := range []string{"warm: Run", "fresh: Run", "cold: Run"} {
+		assert.Subset(t, stages[name], []string{"messages", "launch", "run", "accounts"}, name)
+	}
+	for _, name := range []string{"fresh: Clone", "cold: New"} {
+		assert.Subset(t, stages[name], []string{"compile", "create"}, name)
+	}
+	assert.Contains(t, stages["cold: Close"], "close")
 	require.Len(t, r.Jobs, 3)
 	for _, j := range r.Jobs {
 		assert.Positive(t, j.Ratio, j.Name)
 	}
-	for _, f := range []string{"latency", "heap", "throughput", "live"} {
+	for _, f := range []string{"latency", "heap", "throughput", "live", "life"} {
 		for _, ext := range []string{".svg", ".png"} {
 			i, err := os.Stat(filepath.Join(c.out, f+ext))
 			require.NoError(t, err)
@@ -89,7 +121,7 @@ func TestPeersThatCannotRun(t *testing.T) {
 	broken := l.peer(peer{"broken", "false", func(*lab, string) (*peerRun, error) { return &peerRun{argv: fixed("false")}, nil }})
 	_, err = broken.lacks(nil)
 	require.Error(t, err)
-	rows, err := measure([]*subject{l.floor(), gone, broken}, 2)
+	rows, err := measure([]*subject{l.floor(), gone, broken}, 2, 0)
 	require.NoError(t, err)
 	assert.Equal(t, 2, rows[0].N)
 	assert.Zero(t, rows[1].N)
@@ -113,20 +145,31 @@ func TestStaticTrue(t *testing.T) {
 func TestCheck(t *testing.T) {
 	run := func(warm, cold, cpu float64) *Results {
 		return &Results{
-			Latency: []Row{{Name: "fork+exec", N: 9, Ratio: 1}, {Name: "belljar warm", N: 9, Ratio: warm}, {Name: "belljar cold", N: 9, Ratio: cold}, {Name: "bwrap", N: 9, Ratio: 5}},
-			Jobs:    []Job{{Name: "cpu", Ratio: cpu}},
+			Latency: []Row{
+				{Name: "fork+exec", N: 9, Ratio: 1, RatioP10: 1, RatioCPU: 1},
+				{Name: "belljar warm", N: 9, Ratio: warm, RatioP10: warm, RatioCPU: warm},
+				{Name: "belljar cold", N: 9, Ratio: cold, RatioP10: cold, RatioCPU: cold},
+				{Name: "bwrap", N: 9, Ratio: 5, RatioP10: 5, RatioCPU: 5},
+			},
+			Jobs: []Job{{Name: "cpu", Ratio: cpu}},
 		}
 	}
 	base := run(1.2, 3, 1)
 	assert.Empty(t, run(1.2, 3, 1).check(base, 0.5))
 	assert.Empty(t, run(1.7, 4, 0.9).check(base, 0.5), "within the tolerance")
-	assert.Equal(t, []string{"belljar warm: 1.90, was 1.20, which allows 1.80"}, run(1.9, 3, 1).check(base, 0.5))
-	assert.Len(t, run(5, 9, 4).check(base, 0.5), 3)
+	assert.Equal(t, []string{"belljar warm, CPU: 1.90, was 1.20, which allows 1.80", "belljar warm, p10: 1.90, was 1.20, which allows 1.80"}, run(1.9, 3, 1).check(base, 0.5))
+	assert.Len(t, run(5, 9, 4).check(base, 0.5), 7)
+	seldom := run(1.2, 3, 1)
+	seldom.Latency[1].Ratio = 2.5
+	assert.Equal(t, []string{"belljar warm, median: 2.50, was 1.20, which allows 2.40"}, seldom.check(base, 0.5), "what is slow only every other time is seen too")
 	gone := run(1, 1, 1)
 	gone.Latency[1].N = 0
-	assert.Equal(t, []string{"belljar warm: was 1.20, is not measured any more"}, gone.check(base, 0.5))
+	assert.Equal(t, []string{
+		"belljar warm, CPU: was 1.20, is not measured any more", "belljar warm, median: was 1.20, is not measured any more",
+		"belljar warm, p10: was 1.20, is not measured any more",
+	}, gone.check(base, 0.5))
 	peer := run(1.2, 3, 1)
-	peer.Latency[3].Ratio = 50
+	peer.Latency[3].Ratio, peer.Latency[3].RatioP10 = 50, 50
 	assert.Empty(t, peer.check(base, 0.5), "peers are no business of ours")
 }
 
@@ -134,9 +177,14 @@ func TestCheck(t *testing.T) {
 func TestBaselineIsWhole(t *testing.T) {
 	base, err := load("baseline.json")
 	require.NoError(t, err)
-	for _, name := range []string{"belljar warm", "belljar pool", "belljar fresh", "belljar cold", "job cpu", "job calls", "job files"} {
-		assert.Positive(t, base.ratios()[name], name)
+	want := []string{"job cpu", "job calls", "job files"}
+	for _, name := range []string{"belljar warm", "belljar pool", "belljar fresh", "belljar cold"} {
+		want = append(want, name+", p10", name+", median", name+", CPU")
 	}
+	for _, name := range want {
+		assert.Positive(t, base.ratios()[name].value, name)
+	}
+	assert.Len(t, base.ratios(), len(want))
 }
 
 func TestQuantiles(t *testing.T) {
@@ -151,8 +199,8 @@ func TestQuantiles(t *testing.T) {
 	assert.Equal(t, time.Duration(3), quantile(d(1, 2, 3, 4, 5), 0.5))
 	assert.Equal(t, time.Duration(5), quantile(d(1, 2, 3, 4, 5), 0.99))
 	r := Row{samples: d(30, 10, 20)}
-	r.sum(&Row{Median: 10})
-	assert.Equal(t, Row{N: 3, Median: 20, P99: 30, Ratio: 2, samples: d(10, 20, 30)}, r)
+	r.sum(&Row{Median: 10, P10: 4})
+	assert.Equal(t, Row{N: 3, P10: 10, Median: 20, P99: 30, RatioP10: 2.5, Ratio: 2, samples: d(10, 20, 30)}, r)
 }
 
 func TestBadArguments(t *testing.T) {
@@ -168,4 +216,71 @@ func TestBadArguments(t *testing.T) {
 		require.Error(t, err)
 		assert.True(t, strings.Contains(err.Error(), "numbers") || strings.Contains(err.Error(), "no section") || os.IsNotExist(err), err)
 	}
+}
+
+// Everybody comes after everybody else equally often, so that nobody always bears what the same other has left behind.
+func TestOrder(t *testing.T) {
+	for n := 1; n <= 14; n++ {
+		after := map[[2]int]int{}
+		rounds := 2 * n
+		for round := range rounds {
+			all := order(n, round)
+			seen := map[int]bool{}
+			for i, s := range all {
+				seen[s] = true
+				if i > 0 {
+					after[[2]int{all[i-1], s}]++
+				}
+			}
+			assert.Len(t, seen, n)
+		}
+		assert.Len(t, after, n*(n-1))
+		for pair, times := range after {
+			assert.Equal(t, 2, times, "%d subjects: %v", n, pair)
+		}
+	}
+}
+
+// CPU time is what the program and all below it have used: a child that computes shows, also as long as it lives, and sleep does not.
+func TestCPUTimes(t *testing.T) {
+	l, err := newLab(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	sb, err := sandbox.New(l.opts...)
+	require.NoError(t, err)
+	defer sb.Close()
+	var all []*subject
+	for name, run := range map[string]func() error{
+		"asleep": func() error { time.Sleep(30 * time.Millisecond); return nil },
+		"child":  func() error { _, err := output(l.root.path("job"), "cpu"); return err },
+		"inside": func() error { _, err := l.lookIn(sb, []string{"cpu"}); return err },
+	} {
+		all = append(all, &subject{name: name, run: run})
+	}
+	rows, err := measure(all, 2, 0)
+	require.NoError(t, err)
+	require.NoError(t, cpuTimes(all, rows, 2))
+	took := map[string]int64{}
+	for _, r := range rows {
+		took[r.Name] = r.CPU
+	}
+	assert.Greater(t, took["child"], 3*took["asleep"])
+	assert.Greater(t, took["inside"], 3*took["asleep"])
+}
+
+// A worker that cannot run, or ends, is an error and no figure.
+func TestWorkers(t *testing.T) {
+	l, err := newLab(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	_, err = l.startWorker("false", "/bin/false", 0)
+	require.ErrorContains(t, err, "worker false: does not begin")
+	own, err := os.Executable()
+	require.NoError(t, err)
+	w, err := l.startWorker("own", own, 1)
+	require.NoError(t, err)
+	took, err := w.subject("belljar warm").remote()
+	require.NoError(t, err)
+	assert.Positive(t, took)
+	require.NoError(t, w.stop())
+	_, err = w.subject("belljar warm").remote()
+	require.Error(t, err)
 }

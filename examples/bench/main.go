@@ -37,14 +37,17 @@ type config struct {
 	busy      int
 	big       int
 	each      time.Duration
+	rest      time.Duration
+	life      int
 	baseline  string
 	tolerance float64
 }
 
 // sections are the parts of a run, in order.
-var sections = []string{"latency", "stages", "jobs", "throughput", "heap", "busy", "live", "big"}
+var sections = []string{"latency", "stages", "jobs", "throughput", "heap", "busy", "live", "life", "big"}
 
 func main() {
+	playWorker()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var c config
 	flag.IntVar(&c.n, "n", 300, "runs of each subject")
@@ -58,9 +61,11 @@ func main() {
 	flag.StringVar(&c.live, "live", "0,10,100,500,1000", "`numbers` of sandboxes that stand")
 	flag.IntVar(&c.busy, "busy", 500, "goroutines that work")
 	flag.IntVar(&c.big, "big", 60, "`MiB` that the big binary has more")
+	flag.IntVar(&c.life, "life", 10_000, "sandboxes, one after the other, in the life of this program")
+	flag.DurationVar(&c.rest, "rest", 2*time.Millisecond, "pause before every turn of every subject; latency is measured without, too")
 	flag.DurationVar(&c.each, "each", time.Second, "time for each figure of throughput")
 	flag.StringVar(&c.baseline, "check", "", "`file` of an earlier run to compare ratios with; status 1 if one is worse")
-	flag.Float64Var(&c.tolerance, "tolerance", 0.6, "by how much a ratio may have grown: 0.5 is half")
+	flag.Float64Var(&c.tolerance, "tolerance", 0.5, "by how much a ratio may have grown: 0.5 is half; medians by twice that")
 	flag.Parse()
 	err := c.run(ctx, os.Stdout)
 	stop()
@@ -136,7 +141,7 @@ func (c *config) measure(ctx context.Context) (r *Results, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r = newResults(c.n)
+	r = newResults(c.n, c.rest)
 	for _, s := range sections {
 		if !c.wants(s) {
 			r.Left = append(r.Left, s+": not asked for")
@@ -147,17 +152,20 @@ func (c *config) measure(ctx context.Context) (r *Results, err error) {
 		do      func() error
 	}{
 		{"latency", func() error { return c.latency(l, ours, r) }},
-		{"stages", func() (err error) { r.Stages, r.GivenUp, err = l.stages(max(c.n/10, 1)); return err }},
+		{"stages", func() (err error) { r.Stages, r.GivenUp, err = l.stages(max(c.n/3, 1), c.rest); return err }},
 		{"jobs", func() (err error) { r.Jobs, err = l.works(max(c.n/20, 1)); return err }},
 		{"throughput", func() (err error) { r.Throughput, err = throughput(c.withFast(l, ours), callers, c.each); return err }},
-		{"heap", func() (err error) { r.Heap, err = l.heaps(ours, heaps, max(c.n/4, 1)); return err }},
-		{"busy", func() (err error) { r.Busy, err = busy(ours, c.busy, max(c.n/2, 1)); return err }},
-		{"live", func() error {
-			lines, idle, err := l.live(ours, live, max(c.n/6, 1))
-			r.Live, r.IdlePSS = lines.all, idle
+		{"heap", func() (err error) {
+			r.Heap, r.HeapPairs, err = l.heaps(names(ours), heaps, max(c.n/3, 1), c.rest)
 			return err
 		}},
-		{"big", func() (err error) { r.Big, err = big(ctx, c.source, c.big, max(c.n/2, 1)); return err }},
+		{"busy", func() (err error) { r.Busy, err = busy(ours, c.busy, max(c.n/2, 1), c.rest); return err }},
+		{"live", func() (err error) { r.Live, r.Idle, err = l.live(ours, live, max(c.n/6, 1), c.rest); return err }},
+		{"life", func() (err error) { r.Life, err = l.life(find(ours, "belljar cold"), c.life); return err }},
+		{"big", func() (err error) {
+			r.Big, err = l.big(names(ours), c.source, c.big, max(c.n/2, 1), c.rest)
+			return err
+		}},
 	}
 	for _, s := range steps {
 		if !c.wants(s.section) {
@@ -166,9 +174,11 @@ func (c *config) measure(ctx context.Context) (r *Results, err error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		begin := time.Now()
 		if err := s.do(); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.section, err)
 		}
+		fmt.Fprintf(os.Stderr, "%s: %.1f s\n", s.section, time.Since(begin).Seconds())
 	}
 	return r, nil
 }
@@ -225,7 +235,13 @@ func (c *config) latency(l *lab, ours []*subject, r *Results) (err error) {
 		}
 		lacks[s.name] = lack
 	}
-	if r.Latency, err = measure(all, c.n); err != nil {
+	if r.Latency, err = measure(all, c.n, c.rest); err != nil {
+		return err
+	}
+	if err := cpuTimes(all, r.Latency, max(c.n/2, 1)); err != nil {
+		return err
+	}
+	if r.BackToBack, err = measure(ours, c.n, 0); err != nil {
 		return err
 	}
 	for i := range r.Latency {
@@ -240,6 +256,11 @@ func (c *config) latency(l *lab, ours []*subject, r *Results) (err error) {
 		r.Left = append(r.Left, row.Name+": "+row.Absent)
 	}
 	return nil
+}
+
+// find returns the subject of that name, which there is.
+func find(all []*subject, name string) *subject {
+	return all[slices.IndexFunc(all, func(s *subject) bool { return s.name == name })]
 }
 
 // withFast adds the peer that is used most for single commands, to compare throughput with.

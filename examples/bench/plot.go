@@ -21,6 +21,7 @@ func (r *Results) draw(dir string) error {
 		{"heap", "Median by the heap of the host program", "MiB", "ms", false, true, r.Heap},
 		{"throughput", "Runs a second by the number of callers", "callers", "runs/s", true, true, r.Throughput},
 		{"live", "Median by the number of sandboxes that stand", "sandboxes", "ms", false, true, r.Live},
+		{"life", "Latency by the number of sandboxes that the program has made", "sandboxes", "ms", false, true, r.lives()},
 	} {
 		if len(p.lines) == 0 {
 			continue
@@ -87,4 +88,16 @@ func (r *Results) distributions() []Line {
 		}
 	}
 	return all
+}
+
+// lives are the latencies over the program's life.
+func (r *Results) lives() []Line {
+	var out lines
+	for _, a := range r.Life {
+		x := float64(a.Sandboxes)
+		out.add("10th percentile", x, float64(a.P10)/1e6)
+		out.add("median", x, float64(a.Median)/1e6)
+		out.add("99th percentile", x, float64(a.P99)/1e6)
+	}
+	return out.all
 }

@@ -13,24 +13,28 @@ import (
 
 // Results is all that a run of the bench came to.
 type Results struct {
-	Date       string   `json:"date"`
-	Machine    string   `json:"machine"`
-	N          int      `json:"n"`
-	Latency    []Row    `json:"latency"`
-	Stages     []Stage  `json:"stages"`
-	GivenUp    []string `json:"given_up,omitempty"`   // limits that this host cannot enforce
-	Heap       []Line   `json:"heap,omitempty"`       // x: MiB, y: ms
-	Busy       []Row    `json:"busy,omitempty"`       // beside goroutines that work
-	Big        []Row    `json:"big,omitempty"`        // from a big binary
-	Throughput []Line   `json:"throughput,omitempty"` // x: callers, y: runs a second
-	Live       []Line   `json:"live,omitempty"`       // x: sandboxes, y: ms
-	IdlePSS    float64  `json:"idle_pss_bytes,omitempty"`
-	Jobs       []Job    `json:"jobs,omitempty"`
-	Left       []string `json:"left_out,omitempty"` // what was not measured, and why
+	Date       string      `json:"date"`
+	Machine    string      `json:"machine"`
+	N          int         `json:"n"`
+	Rest       int64       `json:"rest_ns"` // before each turn
+	Latency    []Row       `json:"latency"`
+	BackToBack []Row       `json:"back_to_back"` // the same without a rest
+	Stages     []Breakdown `json:"stages"`
+	GivenUp    []string    `json:"given_up,omitempty"`   // limits that this host cannot enforce
+	Heap       []Line      `json:"heap,omitempty"`       // x: MiB, y: ms
+	HeapPairs  []Pair      `json:"heap_pairs,omitempty"` // the smallest heap and the largest
+	Busy       []Row       `json:"busy,omitempty"`       // beside goroutines that work
+	Big        []Pair      `json:"big,omitempty"`        // this binary and a big one
+	Throughput []Line      `json:"throughput,omitempty"` // x: callers, y: runs a second
+	Live       []Line      `json:"live,omitempty"`       // x: sandboxes, y: ms
+	Idle       *Idle       `json:"idle,omitempty"`
+	Life       []Age       `json:"life,omitempty"`
+	Jobs       []Job       `json:"jobs,omitempty"`
+	Left       []string    `json:"left_out,omitempty"` // what was not measured, and why
 }
 
-func newResults(n int) *Results {
-	return &Results{Date: time.Now().UTC().Format("2006-01-02"), Machine: machine(), N: n}
+func newResults(n int, rest time.Duration) *Results {
+	return &Results{Date: time.Now().UTC().Format("2006-01-02"), Machine: machine(), N: n, Rest: rest.Nanoseconds()}
 }
 
 func machine() string {
@@ -75,35 +79,46 @@ func (r *Results) print(w io.Writer) {
 		fmt.Fprintf(w, "not enforced here: %s\n", g)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\nfrom spawn to end\tmedian ms\tp99 ms\tx\tn\tlacks, seen from inside")
-	printRows(t, r.Latency)
+	if len(r.Latency) > 0 {
+		fmt.Fprintf(t, "\nfrom spawn to end, a rest of %v before\tp10 ms\tmedian\tp99\tx p10\tx median\tCPU ms\tx CPU\tn\tlacks, seen from inside\n", time.Duration(r.Rest))
+		printRows(t, r.Latency)
+	}
+	if len(r.BackToBack) > 0 {
+		fmt.Fprintf(t, "\nwithout a rest\tp10 ms\tmedian\tp99\tx p10\tx median\t\t\tn\t\n")
+		printRows(t, r.BackToBack)
+	}
 	if len(r.Busy) > 0 {
-		fmt.Fprintf(t, "\nwith busy goroutines\tmedian ms\tp99 ms\tx\tn\t\n")
+		fmt.Fprintf(t, "\nwith busy goroutines\tp10 ms\tmedian\tp99\tx p10\tx median\t\t\tn\t\n")
 		printRows(t, r.Busy)
 	}
-	if len(r.Big) > 0 {
-		fmt.Fprintf(t, "\nfrom a big binary\tmedian ms\tp99 ms\tx\tn\t\n")
-		printRows(t, r.Big)
-	}
-	printLines(t, "heap of the host, MiB", "ms", r.Heap, "%.2f")
+	printPairs(t, "from a big binary", r.Big)
+	printLines(t, "heap of the host, MiB", "median ms", r.Heap, "%.2f")
+	printPairs(t, "with the largest heap", r.HeapPairs)
 	printLines(t, "callers", "runs/s", r.Throughput, "%.0f")
-	printLines(t, "sandboxes that stand", "ms", r.Live, "%.2f")
-	if r.IdlePSS > 0 {
-		fmt.Fprintf(t, "\nan idle sandbox\t%.1f KiB PSS\n", r.IdlePSS/1024)
+	printLines(t, "sandboxes that stand", "median ms", r.Live, "%.2f")
+	if i := r.Idle; i != nil {
+		fmt.Fprintf(t, "\nan idle sandbox, of %d\tinside\tzygote\thost program\n", i.Count)
+		fmt.Fprintf(t, "KiB PSS\t%.1f\t%.1f\t%.1f\n", i.Inside/1024, i.Zygote/1024, i.Host/1024)
+		fmt.Fprintf(t, "descriptors\t%.1f\n", i.Files)
 	}
+	printLife(t, r.Life)
 	if len(r.Jobs) > 0 {
 		fmt.Fprintln(t, "\na job, by its own clock\toutside ms\tinside ms\tx\tn")
 		for _, j := range r.Jobs {
 			fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.2f\t%d\n", j.Name, float64(j.Outside)/1e6, float64(j.Inside)/1e6, j.Ratio, j.N)
 		}
 	}
-	if len(r.Stages) > 0 {
-		fmt.Fprintln(t, "\na cold set-up, by stages\tmedian µs")
-		for _, s := range r.Stages {
-			fmt.Fprintf(t, "%s\t%.0f\n", s.Name, float64(s.Median)/1e3)
-		}
-	}
 	_ = t.Flush()
+	if len(r.Stages) > 0 {
+		fmt.Fprintln(w, "\nwhere the time goes, medians in µs")
+	}
+	for _, b := range r.Stages {
+		fmt.Fprintf(w, "  %s %.0f:", b.Name, float64(b.Total)/1e3)
+		for i, s := range b.Stages {
+			fmt.Fprintf(w, "%s %s %.0f", map[bool]string{true: ","}[i > 0], s.Name, float64(s.Median)/1e3)
+		}
+		fmt.Fprintln(w)
+	}
 	if len(r.Left) > 0 {
 		fmt.Fprintln(w, "\nleft out:")
 	}
@@ -114,9 +129,36 @@ func (r *Results) print(w io.Writer) {
 
 func printRows(t io.Writer, rows []Row) {
 	for _, r := range rows {
-		if r.N > 0 {
-			fmt.Fprintf(t, "%s\t%.3f\t%.3f\t%.2f\t%d\t%s\n", r.Name, float64(r.Median)/1e6, float64(r.P99)/1e6, r.Ratio, r.N, strings.Join(r.Lacks, ", "))
+		if r.N == 0 {
+			continue
 		}
+		cpu := "\t"
+		if r.CPU > 0 {
+			cpu = fmt.Sprintf("%.3f\t%.2f", float64(r.CPU)/1e6, r.RatioCPU)
+		}
+		fmt.Fprintf(t, "%s\t%.3f\t%.3f\t%.3f\t%.2f\t%.2f\t%s\t%d\t%s\n", r.Name, float64(r.P10)/1e6, float64(r.Median)/1e6, float64(r.P99)/1e6,
+			r.RatioP10, r.Ratio, cpu, r.N, strings.Join(r.Lacks, ", "))
+	}
+}
+
+func printPairs(t io.Writer, what string, pairs []Pair) {
+	if len(pairs) == 0 {
+		return
+	}
+	fmt.Fprintf(t, "\n%s\tp10 ms\tmedian\tp99\tagainst a small one: p10\tmedian\n", what)
+	for _, p := range pairs {
+		fmt.Fprintf(t, "%s\t%.3f\t%.3f\t%.3f\t%.2f\t%.2f\n", p.Name, float64(p.Large.P10)/1e6, float64(p.Large.Median)/1e6, float64(p.Large.P99)/1e6, p.RatioP10, p.Ratio)
+	}
+}
+
+func printLife(t io.Writer, life []Age) {
+	if len(life) == 0 {
+		return
+	}
+	fmt.Fprintln(t, "\nsandboxes so far\tp10 ms\tmedian\tp99\thost PSS KiB\tzygote\tdescriptors\tgoroutines\tprocesses")
+	for _, a := range life {
+		fmt.Fprintf(t, "%d\t%.3f\t%.3f\t%.3f\t%d\t%d\t%d\t%d\t%d\n", a.Sandboxes, float64(a.P10)/1e6, float64(a.Median)/1e6, float64(a.P99)/1e6,
+			a.Host>>10, a.Zygote>>10, a.Files, a.Goroutines, a.Descendants)
 	}
 }
 

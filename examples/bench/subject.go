@@ -13,12 +13,13 @@ import (
 
 // subject is one way to run the program: without a sandbox, in one of ours, in a peer's.
 type subject struct {
-	name string
-	run  func() error                         // the static program, from nothing to its end
-	look func(args ...string) (string, error) // the job's output, for a probe of the isolation
-	rest func()                               // what it needs before its next turn, not measured; may be nil
-	stop func() error                         // gives everything back; may be nil
-	peer bool
+	name   string
+	run    func() error                         // the static program, from nothing to its end
+	remote func() (time.Duration, error)        // the same in another process, which says how long it took; instead of run
+	look   func(args ...string) (string, error) // the job's output, for a probe of the isolation
+	settle func()                               // waits for what a run has left to be done in the background; may be nil
+	stop   func() error                         // gives everything back; may be nil
+	peer   bool
 	// why it cannot be measured, instead of the rest
 	absent string
 }
@@ -36,9 +37,14 @@ func newLab(ctx context.Context, dir string) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	return labIn(ctx, dir, r), nil
+}
+
+// labIn is a lab with a root that is there.
+func labIn(ctx context.Context, dir string, r *root) *lab {
 	return &lab{ctx: ctx, root: r, dir: dir, opts: []sandbox.Option{
 		sandbox.WithRootfs(r.dir), sandbox.BestEffort(sandbox.WithMemory("64m")), sandbox.BestEffort(sandbox.WithPids(20)),
-	}}, nil
+	}}
 }
 
 // runIn runs the program in a sandbox that stands.
@@ -150,7 +156,7 @@ func (l *lab) warm() (*subject, error) {
 	}, nil
 }
 
-// pooled: Get, Run, Close of one made ahead of time. The pool is full again before its next turn, or it would be measured how fast
+// pooled: Get, Run, Close of one made ahead of time. The pool is full again before anybody's next turn, or it would be measured how fast
 // it fills, which is what throughput shows.
 func (l *lab) pooled() (*subject, error) {
 	const size = 4
@@ -159,7 +165,7 @@ func (l *lab) pooled() (*subject, error) {
 		return nil, err
 	}
 	s := l.single("belljar pool", func() (*sandbox.Sandbox, error) { return p.Get(l.ctx) })
-	s.rest = func() {
+	s.settle = func() {
 		for p.Stats().Ready < size && l.ctx.Err() == nil {
 			time.Sleep(100 * time.Microsecond)
 		}
