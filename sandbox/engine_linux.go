@@ -44,6 +44,7 @@ type engine struct {
 	scratch   atomic.Pointer[os.File] // the layer in memory that the job writes to; nil: none
 	idBase    uint32                  // the first of the sandbox's own range of ids on the host; 0: none
 	report    Report
+	ending    []Stage              // what close took the zygote
 	updated   atomic.Pointer[spec] // by Update: only limits differ
 	points    []string             // paths of the root at which something of the sandbox's own is
 	disk      disk
@@ -291,11 +292,18 @@ func (e *engine) callCreate(req wire.CreateRequest, files []int) (*wire.Answer, 
 	}
 }
 
+// zygoteStages are what parts of a request took the zygote.
+func zygoteStages(times []wire.Time) []Stage {
+	all := make([]Stage, len(times))
+	for i, t := range times {
+		all[i] = Stage{Name: "zygote: " + t.Name, Duration: t.Took}
+	}
+	return all
+}
+
 // absorb takes over what the zygote has to say about the sandbox.
 func (e *engine) absorb(a *wire.Answer, p *initPlan) {
-	for _, t := range a.Times {
-		e.report.Stages = append(e.report.Stages, Stage{Name: "zygote: " + t.Name, Duration: t.Took})
-	}
+	e.report.Stages = append(e.report.Stages, zygoteStages(a.Times)...)
 	e.report.Notes = append(append(e.report.Notes, a.Notes...), p.notes...)
 	if p.ids.note != "" {
 		e.report.Notes = append(e.report.Notes, p.ids.note)
@@ -578,7 +586,10 @@ func (e *engine) close() error {
 	defer e.dropScratch()
 	defer e.closeDisk()
 	e.z.unwatch(e.box)
-	_, err := e.z.callSoon(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
+	a, err := e.z.callSoon(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
+	if a != nil {
+		e.ending = zygoteStages(a.Times)
+	}
 	if errors.Is(err, ErrClosed) {
 		err = nil // the zygote is gone, and everything with it
 	}

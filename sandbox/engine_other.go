@@ -22,6 +22,7 @@ type engine struct {
 	counted bool
 	ended   chan struct{}
 	report  Report
+	ending  []Stage
 }
 
 type habit struct{}

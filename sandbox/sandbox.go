@@ -257,7 +257,7 @@ func (sb *Sandbox) end() error {
 	begin := time.Now()
 	err := e.close()
 	sb.mu.Lock()
-	e.lap("close", &begin)
+	e.lapEnd(begin)
 	sb.mu.Unlock()
 	sb.endEvents()
 	sb.finish()

@@ -66,6 +66,12 @@ func (e *engine) lap(name string, since *time.Time) {
 	*since = now
 }
 
+// lapEnd notes what closing the sandbox took. The caller holds the sandbox's lock.
+func (e *engine) lapEnd(begin time.Time) {
+	e.report.Stages = append(e.report.Stages, e.ending...)
+	e.lap("close", &begin)
+}
+
 // handedOut notes in the report that the sandbox was made ahead of time, and how long who asked for it has waited since then.
 func (sb *Sandbox) handedOut(asked time.Time) {
 	sb.mu.Lock()

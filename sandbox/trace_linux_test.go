@@ -79,7 +79,7 @@ func TestReportStages(t *testing.T) {
 	}
 	require.NoError(t, clone.Close())
 	_, waited := names(clone)
-	assert.Equal(t, "close", waited[len(waited)-1])
+	assert.Equal(t, []string{"zygote: kill", "zygote: cgroup", "zygote: PID 1", "close"}, waited[len(waited)-4:])
 
 	p, err := NewPool(1)
 	require.NoError(t, err)

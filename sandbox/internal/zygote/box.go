@@ -59,6 +59,7 @@ type box struct {
 	status   unix.WaitStatus // of PID 1, once it is gone
 	ended    sync.Once
 	endErr   error
+	endSaid  wire.Answer // how long the end took
 	closed   chan struct{}
 	late     *sync.WaitGroup // what goes on after the end
 	leafSeq  atomic.Uint64

@@ -40,6 +40,7 @@ func (b *box) killGroup() {
 // All is done by the calling thread. While the kernel takes PID 1 apart, and with it the namespaces, the groups are removed, which PID 1 is in none of.
 func (z *zygote) end(b *box) error {
 	b.ended.Do(func() {
+		watch := stopwatch{a: &b.endSaid, last: time.Now()}
 		z.deaths.forget(b)
 		b.kill()
 		for _, c := range b.list() {
@@ -49,10 +50,13 @@ func (z *zygote) end(b *box) error {
 		b.killGroup() // what a launch under way has added meanwhile
 		z.spares.remove(b)
 		b.spare.drop(true)
+		watch.lap("kill")
 		if z.buryAll(b) {
 			_ = b.removeGroup() // if it cannot be yet, release tells
 		}
+		watch.lap("cgroup")
 		b.endErr = b.dismantle()
+		watch.lap("PID 1")
 		z.mu.Lock()
 		delete(z.boxes, b.id)
 		z.mu.Unlock()
@@ -166,14 +170,17 @@ func (b *box) removeGroup() error {
 	return err
 }
 
-func (z *zygote) closeBox(m *wire.Message) error {
+func (z *zygote) closeBox(m *wire.Message) (*wire.Answer, error) {
 	var req wire.BoxRequest
 	if err := m.Decode(&req); err != nil {
-		return err
+		return nil, err
 	}
 	b, err := z.box(req.Box)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	return z.end(b)
+	if err := z.end(b); err != nil {
+		return nil, err
+	}
+	return &b.endSaid, nil
 }

@@ -246,7 +246,8 @@ func (z *zygote) dispatch(m *wire.Message) (*wire.Answer, []int, error) {
 	case wire.Memory:
 		return z.memory(m)
 	case wire.CloseBox:
-		return nil, nil, z.closeBox(m)
+		a, err := z.closeBox(m)
+		return a, nil, err
 	default:
 		return nil, nil, wire.ErrProtocol
 	}
