@@ -94,7 +94,7 @@ var attacks = []attack{
 	{72, "output flood with a slow reader", []string{"sandbox.TestOutputFloodWithSlowReader"}, ""},
 	{73, "descriptors", []string{"sandbox.TestDescriptorLimit"}, ""},
 	{74, "CPU spin", []string{"sandbox.TestCPUTimeLimit", "sandbox.TestCPUsLimit"}, ""},
-	{75, "sleep forever", []string{"sandbox.TestWallTimeLimit"}, ""},
+	{75, "sleep forever, host clock stepped", []string{"sandbox.TestWallTimeLimit", "sandbox.TestCase75ClockStepped"}, ""},
 	{76, "huge argv and env", []string{"sandbox.TestHugeArguments"}, ""},
 	{77, "tiny limits", []string{"sandbox.TestTinyLimits"}, ""},
 	{78, "starved monitor keeps the deadline", []string{"sandbox.TestDeadlineUnderLoad"}, ""},
