@@ -241,7 +241,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs, Shown: e.showing, Leaf: e.firstLeaf(limits)},
 			Regs:    len(p.pivots)+len(p.mapped) > 0 || p.groups != plan.None, // see absorb
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
-			Ruleset: int32(p.ruleset), Net: p.net, Plan: e.setup.id, Template: e.setup.number,
+			Ruleset: int32(p.ruleset), Net: p.net, Plan: e.setup.id, Template: e.setup.number, Ground: e.setup.ground,
 		}
 		ended := make(chan struct{})
 		var a *wire.Answer

@@ -78,8 +78,8 @@ func held(t testing.TB) []string {
 			if who == "zygote" && target == "mnt" {
 				continue // templates, which come and go by themselves, and are few
 			}
-			if who == "zygote" && n == 1 && strings.HasSuffix(target, "/mounts") {
-				continue // what tells of the host's mounts, from the first template on
+			if who == "zygote" && n == 1 && (strings.HasSuffix(target, "/mounts") || target == "/") {
+				continue // what tells of the host's mounts, and the way back there, from the first template on
 			}
 			if who == "zygote" && target == "net" && n <= spareNets {
 				continue // so do these, which are for sandboxes to come

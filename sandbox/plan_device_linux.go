@@ -94,8 +94,12 @@ func (r *rootPlan) devInodes() int {
 
 // dev makes /dev: nodes of the host on empty files, since a user namespace cannot make nodes.
 func (r *rootPlan) dev(op rootfs.Dev) {
-	if r.part == ownPart {
+	switch r.part {
+	case ownPart:
 		r.devMounts(op)
+		return
+	case groundedPart:
+		r.placeDev(op)
 		return
 	}
 	attrs := uint64(attrNone)

@@ -100,8 +100,13 @@ func newRootPlan(a assembler, s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op
 		trees: map[int]plan.Reg{}, devices: map[string]plan.Reg{}, made: map[string]bool{}, userns: plan.None,
 		mqueue: own.Has(namespace.IPC), ownPIDs: own.Has(namespace.PID), root: plan.None, proc: plan.None, devfs: plan.None, nodes: plan.None, switches: plan.None, layered: src.layered, writable: s.writable(), scratch: s.scratch, kept: plan.None, show: plan.None, mayChroot: s.chroot,
 	}
-	if part != wholePart {
+	switch part {
+	case fixedPart, ownPart:
 		r.fresh = freshTargets(r.ops, src)
+	case groundedPart:
+		for _, at := range devMounts {
+			r.fresh = append(r.fresh, "/dev"+at)
+		}
 	}
 	return r
 }

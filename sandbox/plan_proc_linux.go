@@ -74,13 +74,20 @@ func (r *rootPlan) mask(i int, target string) {
 	case procFile:
 		r.cover(r.trees[i], target)
 	case procDir:
+		if r.part == groundedPart {
+			r.cover(r.trees[i], target)
+			break
+		}
 		r.cover(r.filesystem("tmpfs", target, attrNone|attrRO, "size=4096", "nr_inodes=1", "mode=0555"), target)
 	}
 }
 
 // openMask takes that handle.
 func (r *rootPlan) openMask(i int, target string) {
-	if r.facts.proc[target] == procFile {
+	switch kind := r.facts.proc[target]; {
+	case kind == procDir && r.part == groundedPart:
+		r.trees[i] = r.takeNothing()
+	case kind == procFile:
 		r.trees[i] = r.openTree("/dev/null")
 		r.setattr(r.trees[i], "/dev/null", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false, true)
 	}

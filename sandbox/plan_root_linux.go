@@ -177,6 +177,10 @@ func (r *rootPlan) openOwn(i int, op rootfs.Op) {
 		if r.part == ownPart {
 			break
 		}
+		if r.part == groundedPart {
+			r.takeDev()
+			break
+		}
 		for _, d := range deviceNames {
 			t := r.openTree("/dev/" + d)
 			r.setattr(t, "/dev/"+d, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false, true)
@@ -378,7 +382,9 @@ func (r *rootPlan) fill() {
 	r.leave()
 	if r.devfs != plan.None {
 		// Where the job's id is the only one there is, it owns /dev. Nodes, pts and shm are mounts of their own.
-		r.setattr(r.devfs, r.devAt, attrRO, false, false)
+		if r.part != groundedPart {
+			r.setattr(r.devfs, r.devAt, attrRO, false, false)
+		}
 		if r.part == fixedPart {
 			r.seal(r.devfs, r.devAt)
 		}

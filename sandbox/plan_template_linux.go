@@ -19,9 +19,10 @@ import (
 type rootPart uint8
 
 const (
-	wholePart rootPart = iota
-	fixedPart          // the template
-	ownPart            // what is added to a clone of it
+	wholePart    rootPart = iota
+	fixedPart             // the template
+	ownPart               // what is added to a clone of it
+	groundedPart          // all, made on a ground
 )
 
 // templatable tells whether a root of these operations can be made from a template.
@@ -114,6 +115,9 @@ func (r *rootPlan) standIn(op rootfs.Op) {
 
 // stands tells whether a mount point has been made by the template.
 func (r *rootPlan) stands(target string) bool {
+	if r.part == groundedPart {
+		return onDevMount(target) && !r.nested(target)
+	}
 	return r.part == ownPart && slices.Contains(r.fresh, target) && !r.nested(target)
 }
 

@@ -41,6 +41,7 @@ type initSetup struct {
 	known    atomic.Bool // the zygote has it
 	template *plan.Plan  // what made the template that the plan goes on from; nil: there is none
 	number   uint64      // of that
+	ground   bool        // it is a ground
 }
 
 type baseKey struct {
@@ -129,6 +130,8 @@ func (e *engine) newShape(asked *spec, p *initPlan, src *sources, ops []rootfs.O
 	sh.setup.id = e.z.next.Add(1)
 	if templatable(e.spec, e.facts, e.ids, ops, src) {
 		sh.root.ops = ops
+	} else if groundable(e.spec, e.facts, e.ids, ops) {
+		sh.root.ops, sh.root.ground = ops, true
 	}
 	e.z.shapes.add(sh)
 }

@@ -14,7 +14,8 @@ import (
 
 // template is what a shape's sandboxes are begun from once there is more than one of them. The zygote has the thing itself.
 type template struct {
-	ops []rootfs.Op // nil: there can be none
+	ops    []rootfs.Op // nil: there can be none
+	ground bool        // it is a ground
 
 	mu      sync.Mutex
 	made    *initSetup // nil: not yet, or not any more
@@ -41,7 +42,7 @@ func (e *engine) useTemplate(src *sources) {
 	defer t.mu.Unlock()
 	if t.made == nil && !t.useless && time.Since(t.tried) >= templateEvery {
 		t.tried = time.Now()
-		made, err := e.makeTemplate(t.ops, src)
+		made, err := e.makeTemplate(t, src)
 		if err != nil {
 			return
 		}
@@ -53,7 +54,13 @@ func (e *engine) useTemplate(src *sources) {
 }
 
 // makeTemplate has the zygote make a template.
-func (e *engine) makeTemplate(ops []rootfs.Op, src *sources) (*initSetup, error) {
+func (e *engine) makeTemplate(t *template, src *sources) (*initSetup, error) {
+	if t.ground {
+		s := &initSetup{template: compileGround(e.spec, e.facts), ground: true}
+		s.initPlan = compileInitPart(e.spec, e.facts, e.ids, t.ops, src, e.walls.landlock, groundedPart)
+		return s, e.askTemplate(s, nil)
+	}
+	ops := t.ops
 	full := &sources{at: map[string]source{}, layered: src.layered}
 	var fixed []string
 	for _, op := range ops {
@@ -70,13 +77,18 @@ func (e *engine) makeTemplate(ops []rootfs.Op, src *sources) (*initSetup, error)
 			return nil, unix.ENOENT
 		}
 	}
-	s := &initSetup{id: e.z.next.Add(1), number: e.z.next.Add(1)}
-	s.template = compileTemplate(e.spec, e.facts, ops, full)
+	s := &initSetup{template: compileTemplate(e.spec, e.facts, ops, full)}
 	s.initPlan = compileInitPart(e.spec, e.facts, e.ids, ops, full, e.walls.landlock, ownPart)
+	return s, e.askTemplate(s, fixed)
+}
+
+// askTemplate numbers what has been compiled, and asks the zygote for it.
+func (e *engine) askTemplate(s *initSetup, fixed []string) error {
+	s.id, s.number = e.z.next.Add(1), e.z.next.Add(1)
 	_, _, err := e.z.call(request{kind: wire.Template, plan: s.template, body: wire.TemplateRequest{
 		Template: s.number, Launch: wire.Launch{Mode: uint8(launch.Direct), Flags: unix.CLONE_FILES, Timeout: launchPatience}, Sources: fixed,
 	}})
-	return s, err
+	return err
 }
 
 // withoutTemplate goes back to the whole plan if that may help after an error.

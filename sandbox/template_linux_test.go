@@ -17,8 +17,14 @@ import (
 // templated returns a sandbox that was begun from a template, which this host must be able to make.
 func templated(t testing.TB, opts ...Option) *Sandbox {
 	t.Helper()
-	needRoot(t)         // an ordinary user's mounts belong to the user namespace of one sandbox
 	needKernel(t, 6, 3) // tmpfs maps ids
+	return begun(t, opts...)
+}
+
+// begun is templated for a root of the caller's too.
+func begun(t testing.TB, opts ...Option) *Sandbox {
+	t.Helper()
+	needRoot(t) // an ordinary user's mounts belong to the user namespace of one sandbox
 	original := standing(t, opts...)
 	var clone *Sandbox
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
@@ -88,8 +94,9 @@ true`)
 }
 
 // Each step of a template is made to fail. The sandbox is made without one then, and nothing is left.
-func TestFaultTemplate(t *testing.T) {
-	first := templated(t, WithHostname("template-faults"))
+func TestFaultTemplate(t *testing.T) { faultTemplate(t, templated(t, WithHostname("template-faults"))) }
+
+func faultTemplate(t *testing.T, first *Sandbox) {
 	shape := first.engine.shape
 	forget := func() {
 		shape.root.mu.Lock()
@@ -150,6 +157,10 @@ func TestFaultTemplate(t *testing.T) {
 		switch before, ok := own.Step(i - 1); {
 		case !used || tolerant(s): // the host's mounts have changed, and there is no template for a moment
 			require.NoError(t, err)
+		case s.Stage == "template": // it was made without
+			require.NoError(t, err)
+			forget()
+			require.NoError(t, do())
 		case err == nil && ok && i > 0 && before.Soft && before.Skip > 0:
 		default:
 			requireStep(t, err, s, injected)
@@ -159,14 +170,20 @@ func TestFaultTemplate(t *testing.T) {
 
 	assert.Positive(t, uses)
 
-	// A kernel that cannot map its ids is no reason not to have the sandbox.
+	// What cannot be done with a template, as on a kernel that cannot map its ids, is no reason not to have the sandbox.
+	at := -len(own.Parent)
+	for s, ok := own.Step(at); ok && s.Stage != "template"; s, ok = own.Step(at) {
+		at++
+	}
 	forget()
+	failed := false
 	stop := tampering(t, func(r *request) {
 		if req, ok := r.body.(wire.CreateRequest); ok && req.Template != 0 {
-			r.plan.Inject(-1, injected)
+			failed = r.plan.Inject(at, injected)
 		}
 	})
 	require.NoError(t, do())
+	assert.True(t, failed)
 	stop()
 	forget()
 	require.NoError(t, do())

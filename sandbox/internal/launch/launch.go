@@ -43,7 +43,9 @@ type Request struct {
 	Net    int       // the network namespace to start in; 0: the parent's
 	// NetHome is the parent's own, if there is another to start in.
 	NetHome int
-	Keep    plan.Reg // a descriptor that the parent's own steps open, and that outlives the launch as Process.Kept; None: none
+	// Mounts is the mount namespace to start in; nil: the parent's. ErrMounts is the error if it cannot be entered.
+	Mounts *Mounts
+	Keep   plan.Reg // a descriptor that the parent's own steps open, and that outlives the launch as Process.Kept; None: none
 
 	// Started, if set, is called with the process's PID, and its descriptor, as soon as it exists; the process waits for its end. It may fill
 	// registers. An error from it ends the launch.
@@ -212,6 +214,7 @@ type launch struct {
 	joiner   *Joiner      // instead of it
 	apart    *apart       // with Listen
 	mourns   mourning
+	lost     bool  // Mounts could not be entered
 	stopping bool  // killed through its handle
 	opened   []int // by the parent's own steps: they serve the launch only
 	kept     int64 // see Request.Keep
@@ -232,6 +235,9 @@ func (l *launch) run() (*Process, error) {
 		l.finish(nil)
 		atomic.StoreUint32(&l.ctl.done, 0)
 		_ = l.joinApart()
+		if l.lost {
+			return nil, fmt.Errorf("%w: %w", ErrMounts, syscall.Errno(-pid))
+		}
 		return nil, fmt.Errorf("clone3: %w", syscall.Errno(-pid))
 	}
 	return l.conclude()
@@ -329,6 +335,9 @@ func (l *launch) accompany() error {
 			return l.timeout()
 		}
 	}
+	if l.Beside != nil {
+		l.letWait()
+	}
 	if l.Started != nil {
 		if err := l.Started(int(atomic.LoadUint32(&l.ctl.pid)), int(int32(atomic.LoadUint32(&l.ctl.pidfd))), func(r plan.Reg, v int) { *l.reg(r) = int64(v) }); err != nil {
 			return err
@@ -344,6 +353,20 @@ func (l *launch) accompany() error {
 		l.spin()
 	}
 	return nil
+}
+
+// letWait lets a process that has been put on this thread's CPU come to where it waits for the parent: when it is woken there the kernel looks for an idle CPU for it, and not
+// before.
+func (l *launch) letWait() {
+	at := slices.IndexFunc(l.Plan.Child, func(s plan.Step) bool {
+		return s.Nr == unix.SYS_FUTEX && s.Args[0].Kind == plan.Control && s.Args[0].Value == plan.CellGo
+	})
+	for range 3 {
+		if atomic.LoadInt64(&l.ctl.progress) >= int64(at) {
+			return
+		}
+		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	}
 }
 
 const (

@@ -123,24 +123,6 @@ func onMother(f func() int) int {
 	return <-result
 }
 
-// cloneThere clones, on this thread, in the network namespace that is asked for.
-func (l *launch) cloneThere() (pid int) {
-	if l.Net == 0 {
-		return cloneWalk(l.ctl)
-	}
-	err := Away(l.NetHome, unix.CLONE_NEWNET, func() error {
-		if err := unix.Setns(l.Net, unix.CLONE_NEWNET); err != nil {
-			return err
-		}
-		pid = cloneWalk(l.ctl)
-		return nil
-	})
-	if err != nil {
-		return -int(errnoOf(err))
-	}
-	return pid
-}
-
 // onThread runs f on a thread that ends with it, and with the thread its hold on the descriptors: a goroutine that ends locked takes its thread
 // with it, unless that is the process's first. No new thread is made from a locked one, so nobody else gets its table.
 func onThread(f func()) {

@@ -241,7 +241,13 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout), Keep: plan.None, Handle: &launch.Handle{}, Beside: beside,
 	}
 	defer z.launching(r.Handle)()
-	if req.Template != 0 {
+	if req.Template != 0 && req.Ground {
+		if r.Mounts, err = z.templates.enter(req.Template); err != nil {
+			a.NoTemplate = errors.Is(err, errNoTemplate)
+			return err
+		}
+		defer unix.Close(r.Mounts.NS)
+	} else if req.Template != 0 {
 		tree, err := z.templates.clone(req.Template)
 		if err != nil {
 			a.NoTemplate = true
@@ -355,6 +361,9 @@ func launchError(stage string, err error) error {
 	var own *stageError
 	if errors.As(err, &step) || errors.As(err, &own) {
 		return err
+	}
+	if errors.Is(err, launch.ErrMounts) {
+		return &stageError{"template", "setns", "mount namespace", err}
 	}
 	return &stageError{stage, "clone3", "", err}
 }

@@ -22,6 +22,8 @@ type templates struct {
 	mu     sync.Mutex
 	byID   map[uint64]*template
 	mounts int // /proc/thread-self/mounts, which tells of changes to the host's mounts; 0: not open yet
+	home   int // the mount namespace of this process, and its root; 0: not open yet
+	root   int
 	idle   *time.Timer
 }
 
@@ -181,9 +183,32 @@ func (ts *templates) dropOld() {
 	}
 }
 
-// clone returns a copy of a template's tree, attached nowhere. The caller owns the descriptor.
-func (ts *templates) clone(id uint64) (int, error) {
+// enter says where a process starts that is to be in a template's mount namespace. The caller owns the namespace's descriptor.
+func (ts *templates) enter(id uint64) (*launch.Mounts, error) {
+	ns, err := ts.open(id)
+	if err != nil {
+		return nil, err
+	}
 	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.home == 0 {
+		home, err := launch.Home("mnt")
+		if err == nil {
+			ts.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		}
+		if err != nil {
+			closeFDs([]int{ns, home})
+			return nil, &stageError{"template", "open", "mount namespace", err}
+		}
+		ts.home = home
+	}
+	return &launch.Mounts{NS: ns, Home: ts.home, Root: ts.root}, nil
+}
+
+// open returns a descriptor of a template's mount namespace, which the caller owns.
+func (ts *templates) open(id uint64) (int, error) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
 	ts.dropOld()
 	t := ts.byID[id]
 	if t != nil && !t.like() {
@@ -191,14 +216,21 @@ func (ts *templates) clone(id uint64) (int, error) {
 		t = nil
 	}
 	if t == nil {
-		ts.mu.Unlock()
 		return -1, errNoTemplate
 	}
 	t.used = time.Now()
 	ns, err := unix.FcntlInt(uintptr(t.ns), unix.F_DUPFD_CLOEXEC, 0)
-	ts.mu.Unlock()
 	if err != nil {
 		return -1, &stageError{"template", "fcntl", "", err}
+	}
+	return ns, nil
+}
+
+// clone returns a copy of a template's tree, attached nowhere. The caller owns the descriptor.
+func (ts *templates) clone(id uint64) (int, error) {
+	ns, err := ts.open(id)
+	if err != nil {
+		return -1, err
 	}
 	defer unix.Close(ns)
 	var tree int

@@ -1,0 +1,78 @@
+//go:build linux
+
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mounts is a mount namespace that a process is to start in, at its root.
+type Mounts struct {
+	NS   int
+	Home int // the parent's own
+	Root int // the parent's root directory, which need not be that of its mount namespace
+}
+
+// ErrMounts is the error of a launch that is to start in a mount namespace which cannot be entered.
+var ErrMounts = errors.New("enter mount namespace")
+
+// cloneThere clones, on this thread, in the namespaces that are asked for: the new process gets them by having been cloned there.
+func (l *launch) cloneThere() (pid int) {
+	clone := func() error {
+		pid = cloneWalk(l.ctl)
+		return nil
+	}
+	err := l.inMounts(func() error { return l.inNet(clone) })
+	if err != nil {
+		return -int(errnoOf(err))
+	}
+	return pid
+}
+
+func (l *launch) inNet(f func() error) error {
+	if l.Net == 0 {
+		return f()
+	}
+	return Away(l.NetHome, unix.CLONE_NEWNET, func() error {
+		if err := unix.Setns(l.Net, unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+func (l *launch) inMounts(f func() error) error {
+	m := l.Mounts
+	if m == nil {
+		return f()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	// Whoever enters a mount namespace must share its root and current directory with nobody (setns(2)).
+	err := unix.Unshare(unix.CLONE_FS)
+	if err == nil {
+		err = unix.Setns(m.NS, unix.CLONE_NEWNS)
+	}
+	if err != nil {
+		l.lost = true
+		return err
+	}
+	defer func() {
+		// It is the root of that namespace to which setns(2) takes a thread.
+		for _, back := range []func() error{
+			func() error { return unix.Setns(m.Home, unix.CLONE_NEWNS) },
+			func() error { return unix.Fchdir(m.Root) },
+			func() error { return unix.Chroot(".") },
+		} {
+			if err := back(); err != nil {
+				// What is done by this thread from now on would be done in a sandbox.
+				panic(fmt.Sprintf("launch: the thread cannot go back to its mounts: %v", err))
+			}
+		}
+	}()
+	return f()
+}
