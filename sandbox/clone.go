@@ -4,13 +4,17 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/belljar-go/belljar/rootfs"
 )
 
 // Clone makes a sandbox like this one as it was asked for, not as it has become: with processes, scratch, network, ids and cgroup of its own, and
 // nothing of what commands have done in this one. No data passes between the two but through what the caller binds into both. Either
-// may be closed first. As root a clone is begun from a template of the root, which is made at the first Clone, and its Report says so. A sandbox that has ended can be cloned no more: the error is then ErrClosed.
+// may be closed first. From the second Clone without options on, another one is made ahead of time, when the last has ended or a moment after it was handed out, and the next such Clone
+// returns it, unless what it has of the host is no longer what is there: its Report says so. It is kept for half a minute, and ends with sb. As root a clone is begun from a template of the root, which is made at the first Clone, and its Report says that too.
+//
+// A sandbox that has ended can be cloned no more: the error is then ErrClosed.
 //
 // Options say how the clone differs; each takes the place of the value that the original has. What may differ are limits (those of cgroups,
 // WithCPUTime, WithWallTime, WithOutput, WithRlimit), what is put into the root (WithBind, WithTmpfs, WithFile, WithHosts, WithResolvConf),
@@ -18,6 +22,7 @@ import (
 // walls or another root is a New.
 func (sb *Sandbox) Clone(opts ...Option) (*Sandbox, error) {
 	defer region(context.Background(), "sandbox.Clone").End()
+	asked := time.Now()
 	if _, err := sb.standing("clone"); err != nil {
 		return nil, err
 	}
@@ -27,8 +32,19 @@ func (sb *Sandbox) Clone(opts ...Option) (*Sandbox, error) {
 		if s, err = s.vary(opts); err != nil {
 			return nil, err
 		}
+		return openSandbox(s)
 	}
-	return openSandbox(s)
+	c := sb.ahead.take(s)
+	if c != nil {
+		c.handedOut("clone", asked)
+	} else {
+		var err error
+		if c, err = openSandbox(s); err != nil {
+			return nil, err
+		}
+	}
+	sb.ahead.follow(sb, c)
+	return c, nil
 }
 
 // cloneOptions are the options that a clone may be given.

@@ -100,7 +100,7 @@ func (p *Pool) Get(ctx context.Context) (*Sandbox, error) {
 	}
 	if sb := p.oldest(); sb != nil {
 		p.mu.Unlock()
-		sb.handedOut(asked)
+		sb.handedOut("pool", asked)
 		return sb, nil
 	}
 	mine := make(chan poolOffer, 1)
@@ -110,7 +110,7 @@ func (p *Pool) Get(ctx context.Context) (*Sandbox, error) {
 	select {
 	case o := <-mine:
 		if o.sandbox != nil {
-			o.sandbox.handedOut(asked)
+			o.sandbox.handedOut("pool", asked)
 		}
 		return o.sandbox, o.err
 	case <-ctx.Done():

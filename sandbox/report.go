@@ -14,8 +14,8 @@ type Report struct {
 	Image    string    // digest of the image that WithImage found, such as "sha256:…"; "" without one
 	Notes    []string  // what works in another way than usual on this host
 	// Stages is where the time of the set-up went, in order: "zygote", finding or starting that process; "image", reading one; "compile", from options to a
-	// plan; "create", what the zygote did, the parts of which come before it as "zygote: …". They are Ahead in a sandbox that a [Pool] has handed out, and
-	// "pool" is how long Get took. Once the sandbox has ended, "close" is how long that took, with its parts before it.
+	// plan; "create", what the zygote did, the parts of which come before it as "zygote: …". They are Ahead in a sandbox that was made ahead of time, and
+	// "pool" or "clone" is how long [Pool.Get] or [Sandbox.Clone] took. Once the sandbox has ended, "close" is how long that took, with its parts before it.
 	Stages []Stage
 }
 

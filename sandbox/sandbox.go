@@ -24,6 +24,7 @@ type Sandbox struct {
 	listeners map[*eventQueue]struct{}
 	live      sync.WaitGroup // commands between Start and the end of Wait's work
 	ended     func()         // whenEnded's
+	ahead     cloneAhead
 }
 
 // Prepare starts the zygote now, the process that sets sandboxes up; otherwise the first New does. Afterwards the
@@ -180,6 +181,9 @@ func (sb *Sandbox) Restart(ctx context.Context) error {
 	sb.mu.Unlock()
 
 	err := old.close()
+	if aerr := sb.ahead.renew(); err == nil {
+		err = aerr
+	}
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -191,6 +195,7 @@ func (sb *Sandbox) Restart(ctx context.Context) error {
 		sb.mu.Lock()
 		sb.state = Exited
 		sb.mu.Unlock()
+		_ = sb.ahead.close()()
 		sb.endEvents()
 		sb.finish()
 		return err
@@ -255,7 +260,11 @@ func (sb *Sandbox) end() error {
 	e := sb.engine
 	sb.mu.Unlock()
 	begin := time.Now()
+	ahead := sb.ahead.close()
 	err := e.close()
+	if aerr := ahead(); err == nil {
+		err = aerr
+	}
 	sb.mu.Lock()
 	e.lapEnd(begin)
 	sb.mu.Unlock()

@@ -72,15 +72,15 @@ func (e *engine) lapEnd(begin time.Time) {
 	e.lap("close", &begin)
 }
 
-// handedOut notes in the report that the sandbox was made ahead of time, and how long who asked for it has waited since then.
-func (sb *Sandbox) handedOut(asked time.Time) {
+// handedOut notes in the report that the sandbox was made ahead of time, and how long who asked for it has waited since then, by a stage of that name.
+func (sb *Sandbox) handedOut(name string, asked time.Time) {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
 	r := &sb.engine.report
 	for i := range r.Stages {
 		r.Stages[i].Ahead = true
 	}
-	r.Stages = append(r.Stages, Stage{Name: "pool", Duration: time.Since(asked)})
+	r.Stages = append(r.Stages, Stage{Name: name, Duration: time.Since(asked)})
 }
 
 // stages puts together what is known of a command that has ended. What is missing from the time that the zygote was busy with it went into messages.

@@ -29,7 +29,7 @@ func begun(t testing.TB, opts ...Option) *Sandbox {
 	var clone *Sandbox
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 		var err error
-		clone, err = original.Clone()
+		clone, err = openSandbox(original.asked()) // a Clone for which nothing is made ahead
 		require.NoError(t, err)
 		if clone.engine.setup.template != nil {
 			t.Cleanup(func() { require.NoError(t, clone.Close()) })
@@ -116,7 +116,7 @@ func faultTemplate(t *testing.T, first *Sandbox) {
 				failed = r.plan.Inject(i, injected)
 			}
 		})
-		clone, err := first.Clone()
+		clone, err := openSandbox(first.asked())
 		stop()
 		require.NoError(t, err)
 		require.True(t, failed)
@@ -130,7 +130,7 @@ func faultTemplate(t *testing.T, first *Sandbox) {
 
 	// The steps of what is begun from it.
 	do := func() error {
-		clone, err := first.Clone()
+		clone, err := openSandbox(first.asked())
 		if err == nil {
 			require.NoError(t, clone.Close())
 		}

@@ -47,13 +47,14 @@ func (sb *Sandbox) Update(opts ...Option) error {
 		}
 	}
 	sb.mu.Lock()
-	defer sb.mu.Unlock()
 	if sb.engine != e || sb.state != Running && sb.state != Paused { // restarted or ended meanwhile
+		sb.mu.Unlock()
 		return &Error{Stage: "sandbox", Op: "update", Err: ErrClosed}
 	}
 	e.replaceLimits(held, change)
 	sb.spec = next
-	return nil
+	sb.mu.Unlock()
+	return sb.ahead.renew()
 }
 
 // update is vary for a sandbox that stands.

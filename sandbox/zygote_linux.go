@@ -37,6 +37,7 @@ type zygoteClient struct {
 	early   map[uint64]bool               // sandboxes that ended before anybody watched them
 	bases   map[string]*commandBase       // by their encoding
 	shapes  shapes
+	mounts  mountCounter
 	lanes   []*wire.Conn // that nobody uses
 	inLanes int          // how many there are
 	gone    bool
@@ -316,6 +317,7 @@ func (c *zygoteClient) bury(cause error) {
 	}
 	c.mu.Unlock()
 	c.closeLanes()
+	c.mounts.close()
 	_ = c.stderr.Close()
 	close(c.dead)
 }
