@@ -1,6 +1,10 @@
 package sandbox
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +12,7 @@ import (
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // What a sandbox with a root of the caller's sees is the same, and as closed, whether its root was made on a ground or not; nothing of the ground is in sight.
@@ -51,6 +56,61 @@ true`)
 	assert.Equal(t, "ok", out)
 }
 
+// Who would get beneath the root, which takes a capability over mounts that no job has, would find the ground: nothing of the host and no process.
+func TestGroundHasNothingOfTheHost(t *testing.T) {
+	t.Parallel()
+	_, opts := tinyRoot(t)
+	sb := begun(t, opts...)
+	require.True(t, sb.engine.setup.ground)
+	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", sb.PID()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(ns)
+	type sight struct {
+		root, proc, dev []string
+		err             error
+	}
+	look := func() (s sight) {
+		names := func(dir string) []string {
+			list, err := os.ReadDir(dir)
+			s.err = errors.Join(s.err, err)
+			var names []string
+			for _, f := range list {
+				names = append(names, f.Name())
+			}
+			return names
+		}
+		s.root, s.proc, s.dev = names("/"), names("/proc"), names("/dev")
+		return s
+	}
+	seen := make(chan [2]sight)
+	go func() {
+		runtime.LockOSThread() // and ends with it
+		err := unix.Unshare(unix.CLONE_FS)
+		if err == nil {
+			err = unix.Setns(ns, unix.CLONE_NEWNS)
+		}
+		above := look()
+		if err == nil {
+			err = unix.Unmount("/", unix.MNT_DETACH)
+		}
+		if err == nil {
+			err = unix.Setns(ns, unix.CLONE_NEWNS)
+		}
+		beneath := look()
+		beneath.err = errors.Join(beneath.err, err)
+		seen <- [2]sight{above, beneath}
+	}()
+	s := <-seen
+	require.NoError(t, s[0].err)
+	require.NoError(t, s[1].err)
+	assert.Contains(t, s[0].root, "box", "the control")
+	assert.Contains(t, s[0].proc, "1")
+	assert.Equal(t, []string{"dev", "nothing", "proc"}, s[1].root)
+	assert.NotContains(t, s[1].proc, "1")
+	assert.Contains(t, s[1].proc, "meminfo")
+	assert.ElementsMatch(t, append([]string{"fd", "mqueue", "ptmx", "pts", "shm", "stderr", "stdin", "stdout"}, deviceNames...), s[1].dev)
+}
+
 // What would have to be made in /dev cannot be where that is a ground's.
 func TestGroundLeavesRoom(t *testing.T) {
 	t.Parallel()
@@ -73,14 +133,16 @@ func TestFaultGround(t *testing.T) {
 func TestGoldenGround(t *testing.T) {
 	f := aheadFacts()
 	base := []Option{WithRootfs("/srv/root"), WithBind("/srv/data", "/data", ReadOnly)}
-	s, ids, whole := setup(t, f, base...)
+	s, ids, _ := setup(t, f, base...)
 	ops, err := s.rootOps(f.root)
 	require.NoError(t, err)
 	src := handSources(s, f, ops)
+	src.layered = false // it lacks nothing
 	l, _, err := planLandlock(s, f, ops, src)
 	require.NoError(t, err)
 	require.True(t, groundable(s, f, ids, ops))
 	own := compileInitPart(s, f, ids, ops, src, l, groundedPart)
+	whole := compileInit(s, f, ids, ops, src, l)
 	golden(t, "ground", compileGround(s, f).StringAs("zygote", "once")+own.String())
 	assert.Less(t, own.Steps(), whole.Steps()*3/4)
 

@@ -12,8 +12,12 @@ import (
 // A ground is a template for roots of the caller's, which have nothing to share: a mount namespace with no more in it than has to be in sight while such a root is
 // made. PID 1 is cloned in there, so that it has neither to copy the host's mounts nor to get rid of them, and finds a finished /dev.
 //
-// What is in it: the host's proc, without which the kernel lets nobody mount another (see newProc); /dev with its nodes, links and mount points, read-only as that of other templates
-// and nobody's inside; and an empty directory. It goes with the old root, and nothing of it but the clones of /dev and of the directory gets into a sandbox.
+// What is in it: a proc, without which the kernel lets nobody mount another (see newProc), of a PID namespace in which there never was another process than the one that made the
+// ground; /dev with its nodes, links and mount points, read-only as that of other templates and nobody's inside; and an empty directory. Nothing is the host's but the device nodes
+// that every sandbox has. So there is nothing to get rid of before paths are walked: the root is put on top of the ground and entered by chroot(2). To take mounts away a process would have to wait
+// until every CPU has noticed, which on a busy machine takes as long as all else.
+//
+// A job cannot get beneath its root, having no capability over mounts; if it could it would find the ground. (Where layers are put together there is more beneath, so that is pivoted from.)
 
 // nothingAt is where the empty directory is.
 const nothingAt = "/nothing"
@@ -23,8 +27,8 @@ func groundOps() []rootfs.Op {
 	return []rootfs.Op{
 		rootfs.Tmpfs{Target: "/", Size: 64 << 10, Inodes: 64},
 		rootfs.Dir{Target: nothingAt, Mode: 0o555},
-		rootfs.Bind{Source: "/proc", Target: "/proc"},
 		rootfs.Dev{Target: "/dev"},
+		rootfs.Proc{Target: "/proc"},
 	}
 }
 
@@ -55,13 +59,27 @@ func devOf(ops []rootfs.Op) rootfs.Dev {
 }
 
 // onDevMount tells whether a path is in a file system of /dev's that is the sandbox's own.
-func onDevMount(target string) bool {
-	return slices.ContainsFunc(devMounts, func(at string) bool { return rootfs.Within(target, "/dev"+at) })
+func onDevMount(target string) bool { return within(target, devTargets()) }
+
+// compileGround makes the plan of a ground, which is walked in a new PID namespace.
+func compileGround(s *spec, f *hostFacts) *plan.Plan {
+	return compileShared(s, f, groundOps(), &sources{}, devTargets())
 }
 
-// compileGround makes the plan of a ground.
-func compileGround(s *spec, f *hostFacts) *plan.Plan {
-	return compileTemplate(s, f, groundOps(), &sources{at: map[string]source{"/proc": {fd: -1, dir: true}}})
+// devTargets are the places in /dev that are file systems of the sandbox's own.
+func devTargets() (at []string) {
+	for _, d := range devMounts {
+		at = append(at, "/dev"+d)
+	}
+	return at
+}
+
+// enterRoot puts the root on top of the ground, and what the process does from then on begins there.
+func (r *rootPlan) enterRoot(root plan.Reg) {
+	r.Call(unix.SYS_MOVE_MOUNT, "move_mount", "/", plan.R(root), r.Str(""), plan.CWD, r.Str("/"),
+		plan.Flag(unix.MOVE_MOUNT_F_EMPTY_PATH, "F_EMPTY_PATH"))
+	r.Call(unix.SYS_FCHDIR, "fchdir", "/", plan.R(root))
+	r.Call(unix.SYS_CHROOT, "chroot", "/", r.Str("."))
 }
 
 // takeDev clones the ground's /dev, while that is in sight.

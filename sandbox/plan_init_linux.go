@@ -104,9 +104,7 @@ func newRootPlan(a assembler, s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op
 	case fixedPart, ownPart:
 		r.fresh = freshTargets(r.ops, src)
 	case groundedPart:
-		for _, at := range devMounts {
-			r.fresh = append(r.fresh, "/dev"+at)
-		}
+		r.fresh = devTargets()
 	}
 	return r
 }

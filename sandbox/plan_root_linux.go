@@ -316,6 +316,10 @@ func (r *rootPlan) pivot() {
 
 // pivotTo makes a mount the root, and lets go of the old one.
 func (r *rootPlan) pivotTo(root plan.Reg) {
+	if r.part == groundedPart && !r.layered {
+		r.enterRoot(root)
+		return
+	}
 	r.Call(unix.SYS_MOVE_MOUNT, "move_mount", "/", plan.R(root), r.Str(""), plan.CWD, r.Str("/"),
 		plan.Flag(unix.MOVE_MOUNT_F_EMPTY_PATH, "F_EMPTY_PATH"))
 	r.Call(unix.SYS_FCHDIR, "fchdir", "/", plan.R(root))

@@ -137,10 +137,16 @@ func (r *rootPlan) seal(mount plan.Reg, object string) {
 
 // compileTemplate makes the plan of a template. What walks it becomes pause in the end, by way of which the zygote gets at the mount namespace.
 func compileTemplate(s *spec, f *hostFacts, ops []rootfs.Op, src *sources) *plan.Plan {
+	return compileShared(s, f, ops, src, freshTargets(sortedForPlan(ops), src))
+}
+
+// compileShared is compileTemplate where it is known what is mounted for each sandbox.
+func compileShared(s *spec, f *hostFacts, ops []rootfs.Op, src *sources, fresh []string) *plan.Plan {
 	a := newAssembler()
 	image, lifeline := a.Input("pause"), a.Input("lifeline")
 	ids := idPlan{root: true, groups: true}
 	r := newRootPlan(a, s, f, ids, ops, src, fixedPart)
+	r.fresh = fresh
 	p := &initPlan{mode: launch.Direct}
 	a.start(p, ids)
 	a.keepOnly([]plan.Reg{lifeline, image}, 1)

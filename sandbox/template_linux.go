@@ -85,8 +85,12 @@ func (e *engine) makeTemplate(t *template, src *sources) (*initSetup, error) {
 // askTemplate numbers what has been compiled, and asks the zygote for it.
 func (e *engine) askTemplate(s *initSetup, fixed []string) error {
 	s.id, s.number = e.z.next.Add(1), e.z.next.Add(1)
+	flags := uint64(unix.CLONE_FILES)
+	if s.ground {
+		flags |= unix.CLONE_NEWPID
+	}
 	_, _, err := e.z.call(request{kind: wire.Template, plan: s.template, body: wire.TemplateRequest{
-		Template: s.number, Launch: wire.Launch{Mode: uint8(launch.Direct), Flags: unix.CLONE_FILES, Timeout: launchPatience}, Sources: fixed,
+		Template: s.number, Launch: wire.Launch{Mode: uint8(launch.Direct), Flags: flags, Timeout: launchPatience}, Sources: fixed,
 	}})
 	return err
 }
