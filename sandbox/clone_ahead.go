@@ -18,7 +18,8 @@ type cloneAhead struct {
 	ready   *readyClone
 	making  chan struct{} // closed when the set-up under way is over; nil: there is none
 	awaited bool          // somebody waits for that
-	quiet   *time.Timer   // begins a set-up
+	lent    time.Time     // when the last one was handed out
+	quiet   *time.Timer   // begins a set-up some time after that; nil: none is to be
 	idle    *time.Timer   // ends the one that is ready
 	not     time.Time     // none is made before
 }
@@ -77,10 +78,10 @@ func (a *cloneAhead) follow(of, c *Sandbox) {
 	a.clones++
 	enough := a.clones > 1 && !a.closed
 	if enough {
-		if a.quiet != nil {
-			a.quiet.Stop()
+		a.lent = time.Now()
+		if a.quiet == nil { // to set another one for each would wake a thread that waits for timers
+			a.quiet = time.AfterFunc(aheadQuiet, func() { a.stood(of) })
 		}
-		a.quiet = time.AfterFunc(aheadQuiet, func() { a.next(of) })
 	}
 	a.mu.Unlock()
 	if enough {
@@ -88,14 +89,23 @@ func (a *cloneAhead) follow(of, c *Sandbox) {
 	}
 }
 
+// stood begins to make one if the one handed out last has stood for long enough, and else looks again.
+func (a *cloneAhead) stood(of *Sandbox) {
+	a.mu.Lock()
+	if left := aheadQuiet - time.Since(a.lent); left > 0 && !a.closed {
+		a.quiet.Reset(left)
+		a.mu.Unlock()
+		return
+	}
+	a.quiet = nil
+	a.mu.Unlock()
+	a.next(of)
+}
+
 // next begins to make one, unless there is one.
 func (a *cloneAhead) next(of *Sandbox) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.quiet != nil {
-		a.quiet.Stop()
-		a.quiet = nil
-	}
 	if a.closed || a.ready != nil || a.making != nil || time.Now().Before(a.not) {
 		return
 	}

@@ -646,6 +646,19 @@ func (e *engine) do(p *plan.Plan) ([]*os.File, error) {
 	return files, nil
 }
 
+// ending is what happens when a sandbox's PID 1 goes without having been asked to.
+type ending struct {
+	ended chan struct{} // is closed
+	then  func()        // is called; nil: nothing is
+}
+
+func (d ending) come() {
+	close(d.ended)
+	if d.then != nil {
+		go d.then()
+	}
+}
+
 // watch closes ended when the sandbox's PID 1 goes without having been asked to.
 func (c *zygoteClient) watch(box uint64, ended chan struct{}) {
 	c.mu.Lock()
@@ -655,15 +668,27 @@ func (c *zygoteClient) watch(box uint64, ended chan struct{}) {
 		close(ended)
 		return
 	}
-	c.ends[box] = ended
+	c.ends[box] = ending{ended: ended}
+}
+
+// whenEnded has f called, by a goroutine of its own, when PID 1 goes without having been asked to. Until then nothing waits for that.
+func (e *engine) whenEnded(f func()) {
+	e.z.mu.Lock()
+	defer e.z.mu.Unlock()
+	if d, ok := e.z.ends[e.box]; ok {
+		d.then = f
+		e.z.ends[e.box] = d
+		return
+	}
+	go f()
 }
 
 // unwatch closes the channel that watch was given, if nothing has yet.
 func (c *zygoteClient) unwatch(box uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ch, ok := c.ends[box]; ok {
+	if d, ok := c.ends[box]; ok {
 		delete(c.ends, box)
-		close(ch)
+		close(d.ended)
 	}
 }

@@ -63,6 +63,7 @@ func (*engine) update(*spec, cgroup.Limits) error      { return errNotHere }
 func (*engine) without(s *spec, _ cgroup.Limits) *spec { return s }
 func (*engine) replaceLimits(*spec, cgroup.Limits)     {}
 func (*engine) text() string                           { return "" }
+func (*engine) whenEnded(func())                       {}
 func (*engine) warm(*habit)                            {}
 func (*engine) sees(hostView) bool                     { return false }
 func viewFor(*spec) (hostView, bool)                   { return hostView{}, false }

@@ -51,7 +51,7 @@ func openSandbox(s *spec) (*Sandbox, error) {
 		return nil, err
 	}
 	sb := &Sandbox{spec: s, engine: e, state: Running, done: make(chan struct{})}
-	go sb.watch(e)
+	sb.watch(e)
 	logStages(context.Background(), e.report.Stages)
 	return sb, nil
 }
@@ -86,16 +86,17 @@ func (sb *Sandbox) Run(ctx context.Context, name string, args ...string) (*Resul
 	return sb.Command(name, args...).Run(ctx)
 }
 
-// watch notices that the sandbox ended without being asked to: PID 1 or the zygote was killed.
+// watch has noticed that the sandbox ended without being asked to: PID 1 or the zygote was killed.
 func (sb *Sandbox) watch(e *engine) {
-	e.label(context.Background(), "watch")
-	<-e.ended
-	sb.mu.Lock()
-	own := sb.engine == e && sb.state != Exited && sb.state != Restarting
-	sb.mu.Unlock()
-	if own {
-		_ = sb.end()
-	}
+	e.whenEnded(func() {
+		e.label(context.Background(), "watch")
+		sb.mu.Lock()
+		own := sb.engine == e && sb.state != Exited && sb.state != Restarting
+		sb.mu.Unlock()
+		if own {
+			_ = sb.end()
+		}
+	})
 }
 
 // standing returns the engine of a sandbox that can take commands.
@@ -205,7 +206,7 @@ func (sb *Sandbox) Restart(ctx context.Context) error {
 	defer sb.mu.Unlock()
 	sb.engine, sb.state = e, Running
 	sb.tellState(Running)
-	go sb.watch(e)
+	sb.watch(e)
 	return nil
 }
 

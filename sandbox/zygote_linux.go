@@ -33,7 +33,7 @@ type zygoteClient struct {
 	exits   map[uint64]chan *wire.Exit
 	told    map[uint64]func([]wire.Event) // who watches events; must not block
 	listens map[uint64]func(uint64, int)  // who answers for a command's filter; must not block
-	ends    map[uint64]chan struct{}      // closed when a sandbox's PID 1 is gone
+	ends    map[uint64]ending             // of sandboxes
 	early   map[uint64]bool               // sandboxes that ended before anybody watched them
 	bases   map[string]*commandBase       // by their encoding
 	shapes  shapes
@@ -161,7 +161,7 @@ func startZygote() (_ *zygoteClient, err error) {
 	c := &zygoteClient{
 		facts: gatherFacts(),
 		conn:  conn, pid: proc.PID, stderr: stderr, dead: make(chan struct{}),
-		waiting: map[uint64]chan *wire.Message{}, exits: map[uint64]chan *wire.Exit{}, told: map[uint64]func([]wire.Event){}, listens: map[uint64]func(uint64, int){}, ends: map[uint64]chan struct{}{}, early: map[uint64]bool{},
+		waiting: map[uint64]chan *wire.Message{}, exits: map[uint64]chan *wire.Exit{}, told: map[uint64]func([]wire.Event){}, listens: map[uint64]func(uint64, int){}, ends: map[uint64]ending{}, early: map[uint64]bool{},
 	}
 	hello, err := conn.Receive()
 	if err != nil || hello.Kind != wire.Ready {
@@ -278,9 +278,9 @@ func (c *zygoteClient) deliver(m *wire.Message) {
 	case wire.BoxEnded:
 		var e wire.Ended
 		if m.Decode(&e) == nil {
-			if ch, ok := c.ends[e.Box]; ok {
+			if d, ok := c.ends[e.Box]; ok {
 				delete(c.ends, e.Box)
-				close(ch)
+				d.come()
 			} else {
 				c.early[e.Box] = true
 			}
@@ -311,9 +311,9 @@ func (c *zygoteClient) bury(cause error) {
 		delete(c.exits, id)
 		close(ch)
 	}
-	for id, ch := range c.ends {
+	for id, d := range c.ends {
 		delete(c.ends, id)
-		close(ch)
+		d.come()
 	}
 	c.mu.Unlock()
 	c.closeLanes()

@@ -158,6 +158,15 @@ func (j *Joiner) kill() {
 	}
 }
 
+// Kill has it end soon, for who is going to call Close.
+func (j *Joiner) Kill() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !j.busy && !j.closed {
+		j.kill()
+	}
+}
+
 // await waits until it has left this memory.
 func (j *Joiner) await() {
 	for !j.gone() {

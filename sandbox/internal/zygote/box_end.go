@@ -49,12 +49,13 @@ func (z *zygote) end(b *box) error {
 		b.starting.Wait()
 		b.killGroup() // what a launch under way has added meanwhile
 		z.spares.remove(b)
-		b.spare.drop(true)
+		unspared := b.spare.end()
 		watch.lap("kill")
 		if z.buryAll(b) {
 			_ = b.removeGroup() // if it cannot be yet, release tells
 		}
 		watch.lap("cgroup")
+		unspared()
 		b.endErr = b.dismantle()
 		watch.lap("PID 1")
 		z.mu.Lock()

@@ -107,6 +107,25 @@ func (s *spare) drop(over bool) {
 	s.withoutLeaf()
 }
 
+// end gives everything back, for good. The returned function waits for the joiner, which takes as long as PID 1 to go if it is the last that has the namespaces.
+func (s *spare) end() (wait func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	s.unready()
+	j := s.joiner
+	s.joiner = nil
+	if j != nil {
+		j.Kill()
+	}
+	s.withoutLeaf()
+	return func() {
+		if j != nil {
+			j.Close()
+		}
+	}
+}
+
 func (s *spare) isOver() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
