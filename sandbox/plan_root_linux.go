@@ -99,7 +99,7 @@ func (r *rootPlan) alone() {
 
 // open is the first part.
 func (r *rootPlan) open() {
-	if !r.early {
+	if !r.early && r.part != groundedPart { // whose mounts are alone
 		r.alone()
 	}
 	r.Stage("root")

@@ -197,7 +197,7 @@ func (s *sources) openDevice(d rootfs.Device, f *hostFacts) (skip bool, err erro
 	} else if !f.makesNodes {
 		return false, errWholeDevice
 	}
-	if err := unix.Faccessat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), mode, unix.AT_EACCESS); err != nil {
+	if err := mayAccess(fd, mode); err != nil {
 		return false, err
 	}
 	if _, ok := s.at[d.Source]; !ok {
@@ -220,7 +220,16 @@ func inspect(fd int) (dir bool, err error) {
 	if dir {
 		mode |= unix.X_OK
 	}
-	return dir, unix.Faccessat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), mode, unix.AT_EACCESS)
+	return dir, mayAccess(fd, mode)
+}
+
+// mayAccess is access(2) by the effective ids for what an O_PATH descriptor stands for: faccessat2(2) knows that since Linux 5.8, and where a filter does not let it pass the long way does.
+func mayAccess(fd int, mode uint32) error {
+	err := unix.Faccessat2(fd, "", mode, unix.AT_EACCESS|unix.AT_EMPTY_PATH)
+	if err == unix.ENOSYS || err == unix.EPERM {
+		err = unix.Faccessat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), mode, unix.AT_EACCESS)
+	}
+	return err
 }
 
 func isDir(fd int) (bool, error) {

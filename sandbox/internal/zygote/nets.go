@@ -32,11 +32,12 @@ const (
 	// spareNets is how many are kept ready while sandboxes are being made, and for netsIdle after the last.
 	spareNets = 4
 	netsIdle  = 30 * time.Second
-	// netsDelay is how soon after one has been taken the next may be made: a sandbox is made, and most often something runs in it at once.
-	netsDelay = 6 * time.Millisecond
+	// netsDelay is how soon after one has been taken the next is made at the latest if nothing goes on: a sandbox is made, and most often something runs in it at once. The end of a sandbox is a better
+	// moment, see calm.
+	netsDelay = 10 * time.Millisecond
 	// netsPoll is how often is looked whether anything is going on, and netsPatience how often one is put off for that. Where none is left, none is put off.
-	netsPoll     = 2 * time.Millisecond
-	netsPatience = 20
+	netsPoll     = 10 * time.Millisecond
+	netsPatience = 5
 	// netsHurry is how soon one is made where none is left.
 	netsHurry = 500 * time.Microsecond
 )
@@ -84,6 +85,15 @@ func (n *nets) moreLater() {
 	n.wakeIn(netsDelay)
 }
 
+// calm is told that a sandbox has ended: if nothing else is asked for a moment something is made, which had better be over when something is.
+func (n *nets) calm() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.filling && n.clock != 0 {
+		n.wakeIn(lull)
+	}
+}
+
 // wakeIn sets the clock. The caller holds the lock.
 func (n *nets) wakeIn(d time.Duration) {
 	_ = unix.TimerfdSettime(n.clock, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(max(d, 1)))}, nil)
@@ -120,7 +130,7 @@ func (n *nets) tend(clock, home int) {
 			n.mu.Lock()
 			if err == nil {
 				n.spare = append(n.spare, fd)
-				n.wakeIn(netsPoll)
+				n.wakeIn(lull)
 			} else {
 				n.filling = false // whoever needs one is told why there can be none
 			}

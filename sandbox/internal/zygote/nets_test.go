@@ -76,6 +76,7 @@ func TestNets(t *testing.T) {
 		ino := inode(t, fd)
 		assert.False(t, seen[ino], "handed out twice")
 		seen[ino] = true
+		n.calm()
 		await(t, "more", func() bool { return n.ready() == spareNets })
 	}
 	now, err := os.Readlink("/proc/self/ns/net")

@@ -174,6 +174,9 @@ func imageFD() (int, error) {
 
 // handle answers one request.
 func (z *zygote) handle(conn *wire.Conn, m *wire.Message) {
+	if m.Kind == wire.CloseBox {
+		defer z.nets.calm()
+	}
 	defer z.traffic.begin()()
 	defer m.CloseFiles()
 	switch m.Kind {

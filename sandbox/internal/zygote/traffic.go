@@ -16,7 +16,7 @@ type traffic struct {
 var epoch = time.Now()
 
 // lull is how long after a request the next may be on its way: whoever has the answer goes on with something.
-const lull = 500 * time.Microsecond
+const lull = 300 * time.Microsecond
 
 // begin counts a request until the returned function is called.
 func (t *traffic) begin() (end func()) {
