@@ -6,6 +6,7 @@ import "golang.org/x/sys/unix"
 var accountFiles = [...]map[Controllers][]string{
 	1: {
 		CPUAcctController: {"cpuacct.usage", "cpuacct.stat"},
+		CPUController:     {"cpu.stat"},
 		MemoryController:  {"memory.oom_control", "memory.failcnt", "memory.memsw.failcnt", "memory.max_usage_in_bytes"},
 		PidsController:    {"pids.current", "pids.peak", "pids.events"},
 	},
@@ -13,6 +14,7 @@ var accountFiles = [...]map[Controllers][]string{
 		CPUAcctController: {"cpu.stat"},
 		MemoryController:  {"memory.events", "memory.peak"},
 		PidsController:    {"pids.peak", "pids.events"},
+		IOController:      {"io.stat"},
 	},
 }
 

@@ -13,6 +13,7 @@ type place struct {
 	prefix string        // "" or "name/"
 	limit  *atomic.Int64 // of memory, set by us; may be nil
 	kept   []keptFile    // open already
+	texts  *sheetTexts   // read already, by somebody else
 }
 
 // keptFile is an account file that stays open: reading it at offset 0 makes the kernel look again.
@@ -23,6 +24,9 @@ type keptFile struct {
 
 // content hands f what a file has.
 func (p *place) content(file string, f func(b []byte)) error {
+	if p.texts != nil {
+		return p.texts.content(file, f)
+	}
 	for _, k := range p.kept {
 		if k.name == file {
 			return readFD(k.fd, false, f)

@@ -49,6 +49,7 @@ type engine struct {
 	points    []string             // paths of the root at which something of the sandbox's own is
 	disk      disk
 	habit     *habit // of those it was made ahead with; nil: it was not
+	direct    direct
 }
 
 // newEngine sets a sandbox up. Whatever fails, nothing stays behind.
@@ -385,13 +386,22 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 	}
 	req, fds := e.startRequest(c, files)
 	e.habit.note(c.shape())
+	c.asked = time.Now()
 	base := e.shape.base(e, c.shape())
+	req.Base, req.Ruleset, req.Launch.Mode, req.Socket = base.id, base.shared, uint8(base.mode), int32(base.socket)
+	if e.direct.may(e, c, base) {
+		if p, err := e.startDirect(ctx, c, base, &req, fds); p != nil || err != nil {
+			return p, err
+		}
+		if theirs := e.direct.ask(&req); theirs >= 0 {
+			defer unix.Close(theirs)
+			fds = append(fds, theirs)
+		}
+	}
 	p := base.command(c)
 	if len(p.attempts) == 0 {
 		return nil, &Error{Stage: "exec", Op: "execve", Path: c.path, Err: unix.ENOENT}
 	}
-	req.Base, req.Ruleset, req.Launch.Mode, req.Socket = base.id, base.shared, uint8(p.mode), int32(base.socket)
-	c.asked = time.Now()
 	exit := make(chan *wire.Exit, 1)
 	sup := e.supervise()
 	if sup != nil {
@@ -413,6 +423,9 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 		id, m, cut, err := e.ask(ctx, r, c.whole && sup == nil)
 		if err != nil {
 			return nil, err
+		}
+		if req.Offer {
+			e.direct.remember(id, likeOf(e, c, base))
 		}
 		if m != nil && m.Kind == wire.Exited {
 			var x wire.Exit
@@ -585,6 +598,7 @@ func (e *engine) close() error {
 	defer e.walls.listening.close()
 	defer e.dropScratch()
 	defer e.closeDisk()
+	defer e.direct.close()
 	e.z.unwatch(e.box)
 	a, err := e.z.callSoon(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
 	if a != nil {

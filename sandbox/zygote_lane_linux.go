@@ -103,7 +103,7 @@ func (e *engine) startOnLane(ctx context.Context, r request) (id uint64, m *wire
 		return 0, nil, false, errNoLane
 	}
 	r.tampered()
-	id = c.next.Add(1)
+	id = c.idOf(&r)
 	c.mu.Lock()
 	c.exits[id] = r.exit // should the program run for longer
 	c.mu.Unlock()
@@ -138,12 +138,17 @@ func (e *engine) startOnLane(ctx context.Context, r request) (id uint64, m *wire
 	if cut {
 		return 0, nil, true, &Error{Stage: "exec", Op: "launch", Err: ctx.Err()}
 	}
-	select { // it is its death that closes a lane
+	return 0, nil, false, c.lost(err)
+}
+
+// lost is the error for who finds his socket to the zygote closed: it is its death that does that.
+func (c *zygoteClient) lost(err error) error {
+	select {
 	case <-c.dead:
 		err = c.why
 	case <-time.After(lanePatience):
 	}
-	return 0, nil, false, &Error{Stage: "zygote", Op: "receive", Err: err}
+	return &Error{Stage: "zygote", Op: "receive", Err: err}
 }
 
 // lanePatience is how long the end of a zygote may take that has closed its sockets: it clears away what it had.

@@ -358,6 +358,7 @@ func (c *zygoteClient) lastWords(ws unix.WaitStatus) error {
 // request is a message on its way.
 type request struct {
 	kind  wire.Kind
+	id    uint64 // 0: the next
 	body  any
 	plan  *plan.Plan
 	files []int
@@ -409,10 +410,17 @@ func (r *request) raw() (raw []byte) {
 	return raw
 }
 
+func (c *zygoteClient) idOf(r *request) uint64 {
+	if r.id != 0 {
+		return r.id
+	}
+	return c.next.Add(1)
+}
+
 // begin sends a request and returns its number and where the reply will be.
 func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
 	r.tampered()
-	id := c.next.Add(1)
+	id := c.idOf(&r)
 	reply := make(chan *wire.Message, 1)
 	c.mu.Lock()
 	if c.gone {

@@ -53,6 +53,8 @@ type control struct {
 	errno    int64 // of the step that ended the walk
 	first    int64 // the step that the second process of a joiner's begins with
 
+	iov [4]uint64 // of a process made ahead, see receive
+
 	// Of a joiner:
 	stays uint32  // the walk does not end the process
 	bell  uint32  // 1: there is a job
@@ -179,6 +181,11 @@ func (a *arena) regs() []int64 {
 
 // lower turns a step of a plan into one with addresses.
 func (a *arena) lower(l *step, s *plan.Step) {
+	lower(l, s, func(off int64) uint64 { return uint64(a.addr(a.dataAt + int(off))) }, func(c int) uint64 { return uint64(a.cell(c)) })
+}
+
+// lower is that for whoever knows where data are and, unless cell is nil, cells.
+func lower(l *step, s *plan.Step, data func(off int64) uint64, cell func(c int) uint64) bool {
 	*l = step{nr: s.Nr, out: int64(s.Out), skip: uint64(s.Skip), want: s.Want}
 	for i := range s.Args {
 		arg := &s.Args[i]
@@ -186,16 +193,19 @@ func (a *arena) lower(l *step, s *plan.Step) {
 		case plan.Imm:
 			l.args[i] = uint64(arg.Value)
 		case plan.Data:
-			l.args[i] = uint64(a.addr(a.dataAt + int(arg.Value)))
+			l.args[i] = data(arg.Value)
 		case plan.FromReg:
 			l.args[i] = uint64(arg.Value)
 			l.regMask |= 1 << i
 		case plan.Control:
-			l.args[i] = uint64(a.cell(int(arg.Value)))
+			if cell == nil {
+				return false
+			}
+			l.args[i] = cell(int(arg.Value))
 		}
 	}
 	if s.Stores {
-		l.store = uint64(a.addr(a.dataAt + int(s.Store.Value)))
+		l.store = data(s.Store.Value)
 	}
 	if s.Soft {
 		l.flags |= flagSoft
@@ -209,6 +219,7 @@ func (a *arena) lower(l *step, s *plan.Step) {
 	for i, e := range s.Errnos {
 		l.errnos |= uint64(e) << (16 * i)
 	}
+	return true
 }
 
 func (a *arena) cell(c int) uintptr {

@@ -24,22 +24,18 @@ type Ready struct {
 	used atomic.Bool
 }
 
-// What the rest of a plan may have of steps and registers; the data may fill the arena.
-const (
-	restSteps = 64
-	restRegs  = 32
-)
-
 // Prepare makes a process ready for plans with the joiner's base, which receives its files from the socket that is put into a register. files are the first of the base's
 // inputs; of r only Cgroup and Flags count.
 func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, err error) {
 	base := j.base
-	if int(socket) >= len(base.Regs) || socket < 0 || len(files) > len(base.Inputs) {
+	at := Receives(base)
+	if int(socket) >= len(base.Regs) || socket < 0 || len(files) > len(base.Inputs) || at < 0 {
 		return nil, errNoFork
 	}
-	sh := shape{regs: len(base.Regs) + restRegs, stepsAt: regsAt + align(8*(len(base.Regs)+restRegs)), size: smallArena}
-	sh.dataAt = sh.stepsAt + align((len(base.Child)+restSteps+1)*int(unsafe.Sizeof(step{})))
-	if sh.dataAt+len(base.Data) > smallArena {
+	// The steps come last: behind them is the room for the rest of the plan.
+	sh := shape{regs: len(base.Regs) + restRegs, dataAt: regsAt + align(8*(len(base.Regs)+restRegs)), size: smallArena}
+	sh.stepsAt = sh.dataAt + align(len(base.Data))
+	if sh.stepsAt+(len(base.Child)+restSteps)*int(unsafe.Sizeof(step{})) > smallArena {
 		return nil, unix.E2BIG
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -47,12 +43,18 @@ func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, er
 		return nil, err
 	}
 	defer unix.Close(pair[1])
+	// Whoever takes this may use the process. It is what decides between this process and another which has our end too, see Arm.
+	if _, err := unix.SendmsgN(pair[1], []byte{0}, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); err != nil {
+		_ = unix.Close(pair[0])
+		return nil, err
+	}
 	a, err := grab(smallArena)
 	if err != nil {
 		_ = unix.Close(pair[0])
 		return nil, err
 	}
 	a.write(sh, base)
+	a.receive(at, base)
 	for i, fd := range files {
 		*a.reg(base.Inputs[i]) = int64(fd)
 	}
@@ -92,6 +94,17 @@ func (a *arena) done() {
 	a.release()
 }
 
+// take takes what gives the right to use the process; false: somebody else has it.
+func (rd *Ready) take() bool {
+	var b [1]byte
+	for {
+		n, _, err := unix.Recvfrom(rd.sock, b[:], unix.MSG_DONTWAIT)
+		if err != unix.EINTR {
+			return err == nil && n == 1
+		}
+	}
+}
+
 func (rd *Ready) dead() bool { return atomic.LoadUint32(&rd.l.ctl.done) == 0 }
 
 // Serves tells whether plans with that base can use it.
@@ -99,12 +112,9 @@ func (rd *Ready) Serves(base *plan.Plan) bool {
 	return rd != nil && !rd.used.Load() && rd.l.Plan == base && !rd.dead() && rd.l.joiner.Alive()
 }
 
-// fits tells whether the rest of the plan has room.
+// fits tells whether it can be used for that.
 func (rd *Ready) fits(r *Request) bool {
-	p := r.Plan
-	return p.Base == rd.l.Plan && r.Mode == Join && r.Listen == nil && r.Started == nil && len(p.Parent)+len(p.Inputs)+len(p.Patches) == 0 &&
-		len(p.Child) <= restSteps && len(p.Regs) <= restRegs && rd.l.dataAt+len(p.Base.Data)+len(p.Data) <= smallArena &&
-		len(r.Files) == len(p.Base.Inputs)
+	return r.Plan.Base == rd.l.Plan && r.Mode == Join && r.Listen == nil && r.Started == nil && len(r.Files) == len(r.Plan.Base.Inputs)
 }
 
 // launch has the process go on with the rest of the plan. If it cannot, the process is gone, and the launch is to be made in another way. The program's files are the last of the request's.
@@ -113,9 +123,15 @@ func (rd *Ready) launch(r *Request, program int) (_ *Process, err error, ok bool
 		rd.Discard()
 		return nil, nil, false
 	}
+	packet, ok := rd.l.place(rd.l.Plan).Packet(r.Plan)
+	if !ok {
+		rd.Discard()
+		return nil, nil, false
+	}
 	if !rd.used.CompareAndSwap(false, true) {
 		return nil, nil, false
 	}
+	rd.take()
 	l := rd.l
 	// From here on nobody else waits for it, see ReapStrangers.
 	l.begin()
@@ -124,16 +140,12 @@ func (rd *Ready) launch(r *Request, program int) (_ *Process, err error, ok bool
 		rd.bury()
 		return nil, nil, false
 	}
-	base := l.Plan
 	own := *r
 	own.Joiner, own.Ready = nil, nil
 	l.Request = &own
-	steps := unsafe.Slice((*step)(unsafe.Pointer(&l.mem[l.stepsAt])), len(base.Child)+restSteps+1)
-	l.put(r.Plan, steps[len(base.Child):], l.mem[l.dataAt+len(base.Data):])
-	atomic.StoreInt64(&l.ctl.nsteps, int64(r.Plan.Steps()))
 	p, err := l.deliver(func() (*Process, error) {
 		// If it cannot be sent, what waits for it sees the end.
-		_ = unix.Sendmsg(rd.sock, []byte{0}, unix.UnixRights(r.Files[len(r.Files)-program:]...), nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		_ = unix.Sendmsg(rd.sock, packet, unix.UnixRights(r.Files[len(r.Files)-program:]...), nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 		_ = unix.Close(rd.sock)
 		return l.conclude()
 	})

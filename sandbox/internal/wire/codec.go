@@ -70,6 +70,12 @@ func encode(b []byte, v any) ([]byte, error) {
 	return l.enc(binary.LittleEndian.AppendUint32(b, l.print), rv), nil
 }
 
+// Encode is the body that a message with v has, for what is to be sent within another.
+func Encode(v any) ([]byte, error) { return encode(nil, v) }
+
+// Decode is the reverse of Encode; v points to what was encoded.
+func Decode(b []byte, v any) error { return decode(b, v) }
+
 // decode reads a body into the struct that v points to.
 func decode(b []byte, v any) error {
 	rv := reflect.ValueOf(v).Elem()

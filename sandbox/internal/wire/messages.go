@@ -32,6 +32,9 @@ const (
 	Lane                      // one descriptor, of another socket for Starts; not answered
 	Template                  // TemplateRequest + plan: a root that sandboxes can be begun from
 	Warm                      // WarmRequest + base: what the first command needs is to be made ready
+	Follow                    // FollowRequest; answered as a Start
+	Offer                     // Offering + the process's socket and a /dev/null, on a line
+	Report                    // of launch.Report, about the command of that number, on a line
 )
 
 // Hello tells the host program about the zygote.
@@ -135,6 +138,30 @@ type StartRequest struct {
 	Socket int32
 	// Whole: the caller waits for the end alone. Of a program that ends soon only Exited is told, in place of the Reply.
 	Whole bool
+	// Offer: the process that is made ready after this command may be used by the host program itself, see Offering.
+	Offer bool
+	// Line: the last descriptor of the message is the zygote's end of the sandbox's line, on which it makes offers.
+	Line bool
+}
+
+// Offering lets the host program start the sandbox's next command itself: whoever receives the byte that waits at the socket may send the process the rest of a plan, see launch.Ready.
+// The command has the message's number, and is one that was asked for as the command Like was. It may be taken back at any moment, but not when the byte has been received: then the host program
+// has to wait for a Report, or what takes its place, or send a Follow.
+type Offering struct {
+	Like       uint64
+	PID        int
+	Rest, Data uint64 // launch.Place
+	Room       int
+	Sheet      string // a cgroup.Sheet, see Encode
+}
+
+// FollowRequest has the zygote go with a command that the host program has started, as if it had started it itself. It is sent of every such command that has not ended after a moment.
+type FollowRequest struct {
+	Box     uint64
+	Command uint64
+	Sent    bool  // the rest of the plan; otherwise it could not be
+	Started int64 // nanoseconds of CLOCK_MONOTONIC
+	Start   StartRequest
 }
 
 // WarmRequest has a sandbox in which nothing has run yet make ready what its first command needs, should its plan have that base. Fields are as in StartRequest. The base
@@ -237,6 +264,12 @@ type Answer struct {
 	NoTemplate bool
 	// NoBase, beside an Error, says that the base which a Start named, or the plan which a Create named, is not there.
 	NoBase bool
+	// OnLine: the end of a command that a Follow named is told on its line.
+	OnLine bool
+	// Killed: and it has been killed by request, or with its sandbox.
+	Killed bool
+	// NotRun: the command has not received anything to do.
+	NotRun bool
 }
 
 // Time is how long a part of a request took.

@@ -154,6 +154,7 @@ func (b *box) release() error {
 	err := b.removeGroup()
 	b.ids.release()
 	b.upper.Release()
+	b.spare.line.close()
 	return err
 }
 

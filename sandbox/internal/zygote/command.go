@@ -61,6 +61,10 @@ func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) 
 	if !c.box.enter() {
 		return c, nil, errGone
 	}
+	if n := len(m.Files); c.req.Line && n > 0 {
+		z.openLine(c.box, m.Files[n-1])
+		m.Files = m.Files[:n-1]
+	}
 	z.register(c)
 	c.plan = p
 	defer func() {
@@ -292,8 +296,11 @@ func (z *zygote) follow(c *command, asked *wire.Conn, reply *wire.Answer) {
 	}
 	_ = report.Send(wire.Exited, c.id, exit, nil, nil)
 	c.reported.Store(true)
-	c.box.makeReady(c, c.plan)
+	z.makeReady(c, c.plan)
 	z.bury(c)
+	if c.box.isArmed() {
+		z.restock(c)
+	}
 }
 
 // bury removes what is left of a command that has been reported. Whoever takes the sandbox down does not wait for the thread that has reported it.

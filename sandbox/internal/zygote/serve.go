@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/pause"
@@ -41,6 +43,12 @@ type zygote struct {
 	launches map[*launch.Handle]bool // of sandboxes that are being set up
 	leaving  bool                    // the host program is gone
 	lastBox  atomic.Uint64
+
+	armed     map[uint64]*armed // commands that the host program may start, or has started
+	lastArmed atomic.Uint64
+	telling   sync.Once
+	told      [2]int // a pipe with the numbers of those whose reporters are done
+	tellErr   error
 }
 
 // serve runs the zygote until the host program is gone.
@@ -51,6 +59,9 @@ func serve() {
 	unix.Umask(0)
 	_ = os.Chdir("/")
 	debug.SetGCPercent(400)
+	// A thread of the runtime that waits in the kernel for a moment is not to keep others from working.
+	runtime.GOMAXPROCS(max(leastProcs, runtime.GOMAXPROCS(0)))
+	ignoreChildren()
 
 	conn, err := wire.NewBlockingConn(SocketFD)
 	if err != nil {
@@ -72,6 +83,16 @@ func serve() {
 	}()
 	<-z.listen(conn, listeners, nil)
 	z.shutdown()
+}
+
+// leastProcs is how much Go code may run at once however few CPUs there are.
+const leastProcs = 4
+
+// ignoreChildren has the end of a child wake only who waits for it: with the handler that the Go runtime installs for every signal it wakes any of its threads besides. It is the default action, under
+// which children are still to be waited for, and not SIG_IGN.
+func ignoreChildren() {
+	var act [4]uint64 // struct sigaction of the kernel: SIG_DFL
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&act)), 0, 8, 0, 0)
 }
 
 const (
@@ -185,6 +206,9 @@ func (z *zygote) handle(conn *wire.Conn, m *wire.Message) {
 		return
 	case wire.Lane:
 		z.lane(m)
+		return
+	case wire.Follow:
+		z.followArmed(conn, m)
 		return
 	}
 	answer, files, err := z.dispatch(m)

@@ -23,6 +23,8 @@ type spare struct {
 	limits cgroup.Limits // that leaf was made with
 	joiner *launch.Joiner
 	ready  *launch.Ready // in leaf
+	armed  *armed        // or the host program may start the next command itself, with a leaf of its own
+	line   *line         // by which it is told so; nil: it has not asked for that
 	over   bool          // the sandbox is being taken down: there will be nothing
 }
 
@@ -41,6 +43,13 @@ func (s *spare) take(l *cgroup.Limits, p *plan.Plan) (leaf *cgroup.Leaf, ready *
 	defer s.mu.Unlock()
 	if s.joiner != nil && p.Base != nil && s.joiner.Base() == p.Base {
 		joiner = s.joiner
+	}
+	if rd, own, limits := s.withdraw(); rd != nil {
+		if reflect.DeepEqual(*l, limits) && rd.Serves(p.Base) && own.Begin() == nil {
+			return own, rd, joiner
+		}
+		rd.Discard()
+		_ = own.Delete()
 	}
 	alike := s.leaf != nil && reflect.DeepEqual(*l, s.limits)
 	if s.ready != nil && !(alike && s.ready.Serves(p.Base)) {
@@ -61,6 +70,15 @@ func (s *spare) take(l *cgroup.Limits, p *plan.Plan) (leaf *cgroup.Leaf, ready *
 
 // unready ends the process that is ready. Its leaf has accounts by now that are no command's.
 func (s *spare) unready() {
+	if rd, leaf, _ := s.withdraw(); rd != nil {
+		rd.Discard()
+		_ = leaf.Delete()
+	}
+	s.unreadyLeaf()
+}
+
+// unreadyLeaf is unready for that of the spare leaf only.
+func (s *spare) unreadyLeaf() {
 	if s.ready != nil {
 		s.ready.Discard()
 		s.ready = nil
@@ -140,7 +158,7 @@ func (z *zygote) goMakeSpare(c *command) {
 		if c.box.fillSpare(c, c.plan) {
 			z.keepSpare(c.box)
 		}
-		c.box.makeReady(c, c.plan) // if the command has ended meanwhile
+		z.makeReady(c, c.plan) // if the command has ended meanwhile
 	}()
 }
 
@@ -193,7 +211,7 @@ func (b *box) fillSpare(c *command, p *plan.Plan) (made bool) {
 	if c.leaf == nil || l.Memory > 0 && l.Memory < spareMemory || s.leaf != nil && reflect.DeepEqual(l, s.limits) {
 		return made
 	}
-	s.unready()
+	s.unreadyLeaf()
 	s.withoutLeaf()
 	leaf, err := b.group.NewLeaf(leafName(b.leafSeq.Add(1)), l)
 	if err != nil {
@@ -205,8 +223,9 @@ func (b *box) fillSpare(c *command, p *plan.Plan) (made bool) {
 }
 
 // makeReady makes the process of the next command, should it be like this one, whose processes are all gone.
-func (b *box) makeReady(c *command, p *plan.Plan) {
-	if b.group == nil || p.Base == nil || c.req.Socket < 0 {
+func (z *zygote) makeReady(c *command, p *plan.Plan) {
+	b, base := c.box, p.Base
+	if b.group == nil || base == nil || c.req.Socket < 0 {
 		return
 	}
 	b.limits.RLock()
@@ -214,7 +233,7 @@ func (b *box) makeReady(c *command, p *plan.Plan) {
 	s := &b.spare
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over || s.leaf == nil || s.ready != nil || s.joiner == nil || s.joiner.Base() != p.Base || !b.empty() {
+	if s.over || s.leaf == nil || s.ready != nil || s.armed != nil || s.joiner == nil || s.joiner.Base() != base || !b.empty() {
 		return
 	}
 	files := append([]int{b.pidfd}, s.leaf.TasksFDs()...)
@@ -222,6 +241,7 @@ func (b *box) makeReady(c *command, p *plan.Plan) {
 		files = append(files, b.ruleset)
 	}
 	s.ready, _ = s.joiner.Prepare(&launch.Request{Cgroup: s.leaf.FD(), Flags: c.req.Launch.Flags}, plan.Reg(c.req.Socket), files)
+	z.arm(b, c)
 }
 
 // empty tells whether nothing of any command is left. Who starts another one finds out that there is a process ready, or keeps it from being made.

@@ -41,6 +41,6 @@ func (z *zygote) warm(m *wire.Message) (*wire.Answer, []int, error) {
 	if b.fillSpare(c, p) {
 		z.keepSpare(b)
 	}
-	b.makeReady(c, p)
+	z.makeReady(c, p)
 	return nil, nil, nil
 }

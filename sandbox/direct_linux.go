@@ -1,0 +1,441 @@
+package sandbox
+
+import (
+	"context"
+	"io"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/belljar-go/belljar/cgroup"
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// direct starts commands without the zygote, which has made a process that waits for nothing but what it is to execute, and has offered it (wire.Offering): the process itself is sent that, and a
+// thread of the zygote's tells of its end. Only what the zygote would do at the start as well can be done so: commands whose time it has to watch, and those that somebody else has a part in, are
+// started by it, and what does not end within a moment is left to it.
+type direct struct {
+	mu     sync.Mutex // held from the offer to the end, or until the zygote goes with the command
+	line   *wire.Line
+	off    bool // there is to be no line
+	asked  int  // commands that could have been started so
+	offer  *offer
+	begun  int // those that were
+	packet packet
+	sheet  sheet
+	oob    []byte
+	call   directCall
+
+	likesMu sync.Mutex
+	likes   [4]like // commands that an offer may be like
+	next    int
+}
+
+// directCall is what system calls point at.
+type directCall struct {
+	head unix.Msghdr
+	iov  unix.Iovec
+	now  unix.Timespec
+	b    [8]byte
+}
+
+// like is what a command had that decides whether another may have what was made for its successor.
+type like struct {
+	id          uint64
+	base        *commandBase
+	limits, own Limits
+	spec        *spec
+}
+
+// offer is a process that may be used.
+type offer struct {
+	id, like uint64
+	pid      int
+	place    launch.Place
+	sheet    string
+	sock     int
+	null     int
+}
+
+func (o *offer) close() {
+	_ = unix.Close(o.sock)
+	_ = unix.Close(o.null)
+}
+
+// packet is what was sent last, which often is the same again.
+type packet struct {
+	base      *commandBase
+	place     launch.Place
+	path, dir string
+	args, env []string
+	plan      *commandPlan
+	bytes     []byte
+}
+
+// sheet is how to read what is told of a command's accounts.
+type sheet struct {
+	blob  string
+	sheet cgroup.Sheet
+	rooms []int
+}
+
+// The moments for which a command's end is waited for: at first without telling the Go runtime, whose work that is longer than most of such programs run; then as usual; then the zygote
+// is told.
+const (
+	spinTime   = 700 * time.Microsecond
+	directTime = 2 * time.Millisecond
+	// directFrom is which command of a sandbox is the first that asks for offers. Many run a single one.
+	directFrom = 2
+)
+
+// may tells whether a command can be started so.
+func (d *direct) may(e *engine, c *commandSpec, base *commandBase) bool {
+	return c.whole && e.walls.listening == nil && base.held && e.grouped && !c.keep && c.limits.WallTime == 0 && c.limits.CPUTime == 0 && tamper.Load() == nil
+}
+
+func likeOf(e *engine, c *commandSpec, base *commandBase) like {
+	return like{base: base, limits: c.limits, own: c.own, spec: e.inForce()}
+}
+
+// remember notes a command that an offer may be like.
+func (d *direct) remember(id uint64, l like) {
+	d.likesMu.Lock()
+	defer d.likesMu.Unlock()
+	l.id = id
+	d.likes[d.next] = l
+	d.next = (d.next + 1) % len(d.likes)
+}
+
+func (d *direct) alike(id uint64, l like) bool {
+	d.likesMu.Lock()
+	defer d.likesMu.Unlock()
+	l.id = id
+	return slices.Contains(d.likes[:], l)
+}
+
+// ask has the zygote make an offer after a command that it starts. It returns a descriptor to be sent along as the last, or -1.
+func (d *direct) ask(req *wire.StartRequest) (theirs int) {
+	req.Offer = true
+	if !d.mu.TryLock() {
+		return -1
+	}
+	defer d.mu.Unlock()
+	if d.asked++; d.line != nil || d.off || d.asked < directFrom {
+		return -1
+	}
+	ours, theirs, err := wire.Pair()
+	if err != nil {
+		return -1
+	}
+	d.line, req.Line = wire.NewLine(ours), true
+	d.oob = make([]byte, unix.CmsgSpace(4*wire.MaxFiles))
+	return theirs
+}
+
+func (d *direct) hangUp() {
+	d.drop()
+	d.line.Close()
+	d.line = nil
+}
+
+func (d *direct) rest() {
+	if d.line != nil {
+		d.line.Rest()
+	}
+}
+
+func (d *direct) drop() {
+	if d.offer != nil {
+		d.offer.close()
+		d.offer = nil
+	}
+}
+
+// close gives everything back. The sandbox is gone.
+func (d *direct) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.off = true
+	d.hangUp()
+}
+
+// receive returns the message about a command that is there, nil if there is none. Offers are kept; what is about others is about nobody any more.
+func (d *direct) receive(id uint64) (*wire.Message, error) {
+	for {
+		m, err := d.line.Receive()
+		if err != nil || m == nil {
+			return nil, err
+		}
+		switch {
+		case m.Kind == wire.Offer:
+			d.keep(m)
+			continue
+		case m.ID == id:
+			return m, nil
+		}
+		m.CloseFiles()
+	}
+}
+
+func (d *direct) keep(m *wire.Message) {
+	d.drop()
+	var a wire.Offering
+	if len(m.Files) != 2 || m.Decode(&a) != nil {
+		m.CloseFiles()
+		return
+	}
+	d.offer = &offer{
+		id: m.ID, like: a.Like, pid: a.PID, place: launch.Place{Rest: a.Rest, Data: a.Data, Room: a.Room}, sheet: a.Sheet,
+		sock: m.Files[0], null: m.Files[1],
+	}
+}
+
+// take returns an offer that serves for such a command and belongs to the caller from then on.
+func (d *direct) take(l like) *offer {
+	if _, err := d.receive(0); err != nil {
+		d.off = true // it has ended, or does not understand
+		d.hangUp()
+		return nil
+	}
+	o := d.offer
+	if o == nil || !d.alike(o.like, l) || !d.sheet.set(o.sheet) {
+		return nil
+	}
+	d.offer = nil
+	c := &d.call
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(o.sock), uintptr(unsafe.Pointer(&c.b)), 1, unix.MSG_DONTWAIT, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno != 0 || n != 1: // it has been taken back
+			o.close()
+			return nil
+		}
+		return o
+	}
+}
+
+func (s *sheet) set(blob string) bool {
+	if s.blob == blob {
+		return true
+	}
+	var next cgroup.Sheet
+	if wire.Decode([]byte(blob), &next) != nil {
+		return false
+	}
+	s.blob, s.sheet, s.rooms = blob, next, nil
+	for _, f := range next.Files {
+		s.rooms = append(s.rooms, f.Room)
+	}
+	return true
+}
+
+// fill makes what has to be sent to start a command at a place.
+func (p *packet) fill(c *commandSpec, base *commandBase, at launch.Place) bool {
+	if p.base == base && p.place == at && p.path == c.path && p.dir == c.dir && slices.Equal(p.args, c.args) && slices.Equal(p.env, c.env) {
+		return true
+	}
+	*p = packet{base: base, place: at, path: c.path, dir: c.dir, args: slices.Clone(c.args), env: slices.Clone(c.env), plan: base.command(c)}
+	ok := len(p.plan.attempts) > 0
+	if ok {
+		p.bytes, ok = at.Packet(p.plan.Plan)
+	}
+	if !ok {
+		*p = packet{}
+	}
+	return ok
+}
+
+// send starts the command.
+func (d *direct) send(o *offer, req *wire.StartRequest, fds []int) bool {
+	n := len(req.Files)
+	oob := d.oob[:unix.CmsgSpace(4*n)]
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+	h.Level, h.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
+	h.SetLen(unix.CmsgLen(4 * n))
+	for i, at := range req.Files {
+		fd := o.null
+		if at != wire.Null {
+			fd = fds[at]
+		}
+		*(*int32)(unsafe.Pointer(&oob[unix.CmsgLen(0)+4*i])) = int32(fd)
+	}
+	c := &d.call
+	c.iov = unix.Iovec{Base: &d.packet.bytes[0]}
+	c.iov.SetLen(len(d.packet.bytes))
+	c.head = unix.Msghdr{Iov: &c.iov, Iovlen: 1, Control: &oob[0]}
+	c.head.SetControllen(len(oob))
+	for {
+		_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(o.sock), uintptr(unsafe.Pointer(&c.head)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		if errno != unix.EINTR {
+			return errno == 0
+		}
+	}
+}
+
+// monotonic is the clock that a report is by.
+func (d *direct) monotonic() time.Duration {
+	c := &d.call
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&c.now)), 0)
+	return time.Duration(c.now.Nano())
+}
+
+// startDirect starts a command without the zygote if it can; otherwise it returns nil, and nothing has been executed.
+func (e *engine) startDirect(ctx context.Context, c *commandSpec, base *commandBase, req *wire.StartRequest, fds []int) (*process, error) {
+	d := &e.direct
+	if !d.mu.TryLock() {
+		return nil, nil // another is on its way
+	}
+	defer d.mu.Unlock()
+	if d.line == nil {
+		return nil, nil
+	}
+	defer d.rest()
+	l := likeOf(e, c, base)
+	o := d.take(l)
+	if o == nil {
+		return nil, nil
+	}
+	defer o.close()
+	started := d.monotonic()
+	sent := d.packet.fill(c, base, o.place) && d.send(o, req, fds)
+	if sent {
+		d.begun++
+		d.remember(o.id, l)
+		if d.await() {
+			m, err := d.receive(o.id)
+			if m != nil || err != nil {
+				return e.directEnd(o, m, err, started, false)
+			}
+		}
+	}
+	return e.followDirect(ctx, c, o, req, started, sent)
+}
+
+// spinners is how many threads wait without the runtime's knowledge: a single one at a time, and none where there is but one that runs Go code.
+var (
+	spinners atomic.Int32
+	spins    = sync.OnceValue(func() bool { return runtime.GOMAXPROCS(0) > 1 })
+)
+
+// await waits for a moment for something to come.
+func (d *direct) await() bool {
+	left := directTime
+	if spins() {
+		if spinners.Add(1) == 1 {
+			left -= spinTime
+			if d.line.Spin(spinTime) {
+				spinners.Add(-1)
+				return true
+			}
+		}
+		spinners.Add(-1)
+	}
+	return d.line.Wait(left)
+}
+
+// followDirect leaves the command to the zygote.
+func (e *engine) followDirect(ctx context.Context, c *commandSpec, o *offer, req *wire.StartRequest, started time.Duration, sent bool) (*process, error) {
+	d := &e.direct
+	req.Offer = true
+	exit := make(chan *wire.Exit, 1)
+	id, m, cut, err := e.ask(ctx, request{
+		kind: wire.Follow, id: o.id, exit: exit,
+		body: wire.FollowRequest{Box: e.box, Command: o.id, Sent: sent, Started: int64(started), Start: *req},
+	}, true)
+	if err != nil {
+		return nil, err
+	}
+	if m != nil && m.Kind == wire.Exited {
+		return e.directExited(id, m, cut)
+	}
+	p := d.packet.plan
+	if p == nil {
+		p = &commandPlan{}
+	}
+	a, _, err := e.z.answer(m, p.Plan)
+	if err != nil {
+		e.z.forget(id)
+		return nil, execError(p, c, a, err)
+	}
+	if a.NotRun || a.OnLine {
+		e.z.forget(id)
+	}
+	switch {
+	case a.NotRun && cut:
+		return nil, &Error{Stage: "exec", Op: "launch", Err: ctx.Err()}
+	case a.NotRun:
+		return nil, nil
+	case !a.OnLine:
+		return &process{e: e, id: id, pid: a.PID, exit: exit, cut: cut}, nil
+	}
+	m = nil
+	for end := time.Now().Add(launchPatience); m == nil && err == nil; {
+		d.line.Wait(time.Second)
+		if m, err = d.receive(o.id); m == nil && err == nil && time.Now().After(end) {
+			err = unix.ETIMEDOUT
+		}
+	}
+	return e.directEnd(o, m, err, started, a.Killed)
+}
+
+// directEnd is a command whose end has been told on the line.
+func (e *engine) directEnd(o *offer, m *wire.Message, err error, started time.Duration, killed bool) (*process, error) {
+	switch {
+	case err == io.EOF: // the zygote is gone
+		return nil, e.z.lost(err)
+	case err != nil:
+		return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
+	case m.Kind == wire.Exited:
+		p, err := e.directExited(o.id, m, false)
+		return p, err
+	case m.Kind != wire.Report:
+		return nil, nil // it has not run
+	}
+	d := &e.direct
+	r, ok := launch.ParseReport(m.Raw, d.sheet.rooms)
+	if !ok {
+		return nil, &Error{Stage: "zygote", Op: "receive", Err: wire.ErrProtocol}
+	}
+	if r.Errno != 0 || r.Progress <= launch.Receives(d.packet.plan.Base) {
+		return nil, nil // the zygote knows better why
+	}
+	x := &wire.Exit{
+		PID: o.pid, Status: uint32(r.Status), Wall: r.Now - started, Killed: killed,
+		User: time.Duration(r.Usage.Utime.Nano()), System: time.Duration(r.Usage.Stime.Nano()), MaxRSS: r.Usage.Maxrss << 10,
+	}
+	if s, err := d.sheet.sheet.Totals(r.Texts); err == nil {
+		x.Stats, x.HasStats = s, true
+	}
+	if ws := syscall.WaitStatus(x.Status); ws.Signaled() && ws.Signal() == syscall.SIGKILL && !killed {
+		// The end of the sandbox reaches the program through PID 1.
+		a, _, err := e.z.call(request{kind: wire.Follow, body: wire.FollowRequest{Box: e.box, Command: o.id, Sent: true}})
+		if err != nil {
+			return nil, err
+		}
+		x.Killed = a.Killed
+	}
+	return e.finished(o.id, x, false), nil
+}
+
+func (e *engine) directExited(id uint64, m *wire.Message, cut bool) (*process, error) {
+	var x wire.Exit
+	if err := m.Decode(&x); err != nil {
+		return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
+	}
+	return e.finished(id, &x, cut), nil
+}
+
+// finished is a command whose end is known.
+func (e *engine) finished(id uint64, x *wire.Exit, cut bool) *process {
+	exit := make(chan *wire.Exit, 1)
+	exit <- x
+	return &process{e: e, id: id, pid: x.PID, exit: exit, cut: cut}
+}

@@ -1,0 +1,370 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
+)
+
+// startedDirectly is how many commands the program has started itself.
+func startedDirectly(sb *Sandbox) int {
+	d := &sb.engine.direct
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.begun
+}
+
+// offered returns the process that stands ready to be started by this program itself.
+func offered(t testing.TB, sb *Sandbox) (pid int) {
+	t.Helper()
+	eventually(t, "an offer", func() bool {
+		d := &sb.engine.direct
+		d.mu.Lock()
+		if d.line != nil {
+			_, err := d.receive(0)
+			require.NoError(t, err)
+		}
+		if d.offer != nil {
+			pid = d.offer.pid
+		}
+		d.mu.Unlock()
+		if pid == 0 {
+			res, err := sb.Run(inTime(t), "/bin/true")
+			require.NoError(t, err)
+			require.NoError(t, res.Err())
+			time.Sleep(time.Millisecond)
+		}
+		return pid != 0
+	})
+	return pid
+}
+
+// directly has a command started by this program itself, however often that takes.
+func directly(t testing.TB, sb *Sandbox, name string, args ...string) (*Cmd, *Result) {
+	t.Helper()
+	for {
+		offered(t, sb)
+		before := startedDirectly(sb)
+		cmd := sb.Command(name, args...)
+		res, err := cmd.Run(inTime(t))
+		require.NoError(t, err)
+		if startedDirectly(sb) > before {
+			return cmd, res
+		}
+	}
+}
+
+func limited(t testing.TB, opts ...Option) *Sandbox {
+	t.Helper()
+	return grouped(t, standing(t, append([]Option{WithMemory("256m"), WithPids(20)}, opts...)...))
+}
+
+// A command that this program has started itself is what one is that the zygote has started.
+func TestDirectAlike(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o777))
+	sb := limited(t, WithBind(dir, "/dir"))
+	for script, want := range map[string]func(*Result) bool{
+		"exit 0":              func(r *Result) bool { return r.Verdict == OK },
+		"exit 7":              func(r *Result) bool { return r.Verdict == NonZeroExit && r.ExitCode == 7 },
+		"kill -9 $$":          func(r *Result) bool { return r.Verdict == Signaled && r.Signal == unix.SIGKILL },
+		"kill -6 $$":          func(r *Result) bool { return r.Verdict == Signaled && r.Signal == unix.SIGABRT },
+		"test \"$*\" = 'a b'": func(r *Result) bool { return r.Verdict == OK },
+		"i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; exit 5": func(r *Result) bool { return r.ExitCode == 5 && r.Usage.CPU.Total > 0 },
+		"sleep 1000 & exit 4": func(r *Result) bool { return r.ExitCode == 4 && r.Usage.PeakPids == 2 },
+		"sleep 0.05; exit 9":  func(r *Result) bool { return r.ExitCode == 9 && r.Usage.Wall >= 50*time.Millisecond },
+		hog(300):              func(r *Result) bool { return r.Verdict == MemoryExceeded },
+	} {
+		cmd, res := directly(t, sb, "/bin/sh", "-c", script, "x", "a", "b")
+		assert.Truef(t, want(res), "%s: %+v", script, res)
+		assert.Positive(t, cmd.PID(), script)
+		assert.Positive(t, res.Usage.Wall, script)
+		assert.Positive(t, res.Usage.PeakMemory, script)
+		assert.Positive(t, res.Usage.PeakPids, script)
+	}
+	pid := offered(t, sb)
+	cmd, _ := directly(t, sb, "/bin/true")
+	if cmd.PID() != pid { // on a busy machine it took more than one
+		t.Logf("offered %d, was %d", pid, cmd.PID())
+	}
+	// What it sees and may do.
+	out := filepath.Join(dir, "out")
+	look := func(direct bool) string {
+		for {
+			before := startedDirectly(sb)
+			if direct {
+				offered(t, sb)
+			} else {
+				_, err := sb.Stats() // takes back what is offered
+				require.NoError(t, err)
+			}
+			c := sb.Command("/bin/sh", "-c", `exec >/dir/out; set -- /proc/[0-9]*; echo $A $# processes; pwd; ls -l /proc/self/fd | sed 's/.*[0-9] ->/->/'
+				grep -E '^(Cap|NoNewPrivs|Seccomp|Groups|Uid|Gid|SigBlk|SigIgn|SigCgt|SigPnd|ShdPnd|Umask|Cpus_allowed:)' /proc/self/status; cat /proc/self/limits /proc/self/cgroup
+				readlink /proc/self/ns/* /proc/self/root /proc/self/cwd`)
+			c.Env, c.Dir = []string{"A=b c", "PATH=/bin:/usr/bin"}, "/tmp"
+			res, err := c.Run(inTime(t))
+			require.NoError(t, err)
+			require.NoError(t, res.Err())
+			if direct == (startedDirectly(sb) > before) {
+				text, err := os.ReadFile(out)
+				require.NoError(t, err)
+				return regexp.MustCompile(`cgroup:\[\d+\]|/proc/\d+/fd|pipe:\[\d+\]`).ReplaceAllString(string(text), "")
+			}
+		}
+	}
+	require.NotEmpty(t, look(false))
+	assert.Equal(t, look(false), look(true))
+
+	offered(t, sb)
+	_, err := sb.Run(inTime(t), "/no/such/program")
+	require.ErrorIs(t, err, unix.ENOENT)
+	offered(t, sb)
+	_, err = sb.Run(inTime(t), "no-such-program")
+	require.ErrorIs(t, err, unix.ENOENT)
+	offered(t, sb)
+	c := sb.Command("/bin/true")
+	c.Dir = "/no/such/directory"
+	_, err = c.Run(inTime(t))
+	require.ErrorIs(t, err, unix.ENOENT)
+}
+
+// Commands that the zygote has to watch from their beginning, or for which something else was made, are not started so.
+func TestNotDirect(t *testing.T) {
+	t.Parallel()
+	sb := limited(t)
+	for name, change := range map[string]func(*Cmd){
+		"wall":   func(c *Cmd) { c.Limits.WallTime = time.Hour },
+		"cpu":    func(c *Cmd) { c.Limits.CPUTime = time.Hour },
+		"memory": func(c *Cmd) { c.Limits.Memory = 64 << 20 },
+		"pids":   func(c *Cmd) { c.Limits.Pids = 3 },
+		"output": func(c *Cmd) { c.Stdout = &strings.Builder{} },
+		"keep":   func(c *Cmd) { c.KeepLeftovers = true },
+		"extra":  func(c *Cmd) { c.ExtraFiles = []*os.File{nil} },
+	} {
+		offered(t, sb)
+		before := startedDirectly(sb)
+		c := sb.Command("/bin/sh", "-c", "exit 6")
+		change(c)
+		res, err := c.Run(inTime(t))
+		require.NoError(t, err, name)
+		assert.Equal(t, 6, res.ExitCode, name)
+		assert.Equal(t, before, startedDirectly(sb), name)
+	}
+}
+
+// What is offered is taken back when the sandbox is wanted for something else, and nobody notices that it was there.
+func TestOfferTakenBack(t *testing.T) {
+	t.Parallel()
+	sb := limited(t)
+	gone := func(why string, pid int) {
+		t.Helper()
+		assert.ErrorIs(t, unix.Kill(pid, 0), unix.ESRCH, why)
+		before := startedDirectly(sb)
+		res, err := sb.Run(inTime(t), "/bin/sh", "-c", "exit 8")
+		require.NoError(t, err)
+		assert.Equal(t, 8, res.ExitCode, why)
+		assert.Equal(t, before, startedDirectly(sb), why)
+	}
+	pid := offered(t, sb)
+	s, err := sb.Stats()
+	require.NoError(t, err)
+	assert.Zero(t, s.Pids.Current, "it is nobody's, so nobody is told of it")
+	gone("accounts", pid)
+
+	pid = offered(t, sb)
+	require.NoError(t, sb.Update(WithMemory("64m")))
+	gone("limits", pid)
+	_, res := directly(t, sb, "/bin/sh", "-c", hog(100))
+	assert.Equal(t, MemoryExceeded, res.Verdict, "limits of now hold")
+
+	pid = offered(t, sb)
+	require.NoError(t, sb.Pause())
+	assert.ErrorIs(t, unix.Kill(pid, 0), unix.ESRCH, "paused")
+	require.NoError(t, sb.Resume())
+	gone("resumed", pid)
+
+	pid = offered(t, sb)
+	require.NoError(t, unix.Kill(pid, unix.SIGKILL))
+	res, err = sb.Run(inTime(t), "/bin/sh", "-c", "exit 8")
+	require.NoError(t, err)
+	assert.Equal(t, 8, res.ExitCode, "somebody has killed it")
+
+	pid = offered(t, sb)
+	cmd, finish := started(t, sb, "echo up; read line; exit 4", Limits{})
+	assert.Equal(t, pid, cmd.PID(), "another command takes it")
+	assert.Equal(t, 4, finish().ExitCode)
+
+	pid = offered(t, sb)
+	require.NoError(t, sb.Close())
+	assert.ErrorIs(t, unix.Kill(pid, 0), unix.ESRCH, "closed")
+	assert.Empty(t, leavesOf(t, sb))
+}
+
+// A program that runs for longer is ended with its context, and with its sandbox, as others are.
+func TestDirectCanceled(t *testing.T) {
+	t.Parallel()
+	sb := limited(t)
+	for _, after := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 30 * time.Millisecond} {
+		offered(t, sb)
+		ctx, cancel := context.WithCancel(inTime(t))
+		time.AfterFunc(after, cancel)
+		res, err := sb.Run(ctx, "/bin/sleep", "1000")
+		if err != nil {
+			require.ErrorIs(t, err, context.Canceled)
+		} else {
+			assert.Equal(t, Canceled, res.Verdict)
+		}
+	}
+	offered(t, sb)
+	cmd := sb.Command("/bin/sleep", "1000")
+	got := make(chan *Result, 1)
+	go func() {
+		res, err := cmd.Run(inTime(t))
+		if err != nil { // it had not begun
+			assert.ErrorIs(t, err, ErrClosed)
+		}
+		got <- res
+	}()
+	eventually(t, "it runs", func() bool {
+		s, err := sb.Stats()
+		return err == nil && s.Pids.Current > 0
+	})
+	require.NoError(t, sb.Close())
+	if res := <-got; res != nil {
+		assert.Equal(t, Killed, res.Verdict)
+	}
+}
+
+// Whatever is done to a sandbox at the same time, each command that is reported has run, once.
+func TestDirectRaces(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o777))
+	file := filepath.Join(dir, "runs")
+	require.NoError(t, os.WriteFile(file, nil, 0o666))
+	require.NoError(t, os.Chmod(file, 0o666))
+	sb := limited(t, WithBind(dir, "/runs"))
+	rounds := 150
+	if testing.Short() {
+		rounds = 40
+	}
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	for _, f := range []func(){
+		func() { _, _ = sb.Stats() },
+		func() { _ = sb.Update(WithPids(20 + rand.IntN(5))) },
+		func() { _ = sb.Pause(); _ = sb.Resume() },
+		func() { _, _ = sb.Run(inTime(t), "/bin/false") },
+		func() { _, _ = sb.Command("/bin/echo").Output(inTime(t)) },
+		func() {
+			d := &sb.engine.direct
+			if d.mu.TryLock() {
+				if d.offer != nil {
+					if p, ok := leaktest.Lookup(strconv.Itoa(d.offer.pid)); ok && p.Name == launch.JoinerName {
+						_ = unix.Kill(p.PID, unix.SIGKILL)
+					}
+				}
+				d.mu.Unlock()
+			}
+		},
+	} {
+		others.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Duration(rand.IntN(40)) * time.Millisecond):
+					f()
+				}
+			}
+		})
+	}
+	var runs atomic.Int64
+	for i := range rounds {
+		if i%10 == 0 {
+			time.Sleep(20 * time.Millisecond)
+		}
+		script := fmt.Sprintf("echo %d >>/runs/runs; %s exit %d", i, []string{"", "", "", "sleep 0.004;"}[i%4], i%7)
+		res, err := sb.Run(inTime(t), "/bin/sh", "-c", script)
+		if err != nil || res.Verdict == Signaled { // somebody has killed what it was to be
+			continue
+		}
+		assert.Equal(t, i%7, res.ExitCode)
+		runs.Add(1)
+	}
+	close(stop)
+	others.Wait()
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	lines := strings.Fields(string(text))
+	seen := map[string]int{}
+	for _, l := range lines {
+		seen[l]++
+		assert.Equal(t, 1, seen[l], l)
+	}
+	assert.GreaterOrEqual(t, len(lines), int(runs.Load()))
+	t.Logf("%d of %d were started directly", startedDirectly(sb), rounds)
+	require.NoError(t, sb.Close())
+}
+
+// A zygote that dies takes what it has offered with it, and its death is told.
+func TestDirectZygoteDies(t *testing.T) {
+	sb := limited(t)
+	pid := offered(t, sb)
+	killZygote(t)
+	_, err := sb.Run(inTime(t), "/bin/true")
+	require.ErrorIs(t, err, ErrClosed)
+	eventually(t, "gone", func() bool { leaktest.ReapOrphans(); return unix.Kill(pid, 0) == unix.ESRCH })
+	newBox(t) // a zygote that sweeps
+}
+
+// Who waits for commands that this program starts itself costs nothing while there are none.
+func TestOfferIsIdle(t *testing.T) {
+	sb := limited(t)
+	offered(t, sb)
+	time.Sleep(50 * time.Millisecond) // what is made for the next command is made
+	switches := func() (n int) {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", sb.engine.z.pid))
+		require.NoError(t, err)
+		require.NotEmpty(t, tasks)
+		for _, f := range tasks {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				continue
+			}
+			for _, line := range strings.Split(string(b), "\n") {
+				var k int
+				if _, err := fmt.Sscanf(line, "voluntary_ctxt_switches: %d", &k); err == nil {
+					n += k
+				}
+			}
+		}
+		return n
+	}
+	least := 1 << 30
+	for range 5 { // the zygote has other things to do now and then
+		before := switches()
+		time.Sleep(300 * time.Millisecond)
+		if least = min(least, switches()-before); least <= 12 {
+			break
+		}
+	}
+	assert.LessOrEqual(t, least, 12)
+}

@@ -1,0 +1,89 @@
+//go:build linux
+
+package launch
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Arm lets another process that has a copy of Socket use this one: whoever has received the byte that waits there may send it, once, the rest of a plan (Place, Packet) with the program's
+// files. From then on nobody but its owner waits for the process. h can kill it. False: it is gone.
+func (rd *Ready) Arm(h *Handle) bool {
+	if !rd.used.CompareAndSwap(false, true) {
+		return false
+	}
+	l := rd.l
+	own := *l.Request
+	own.Handle = h
+	l.Request = &own
+	l.begin()
+	if rd.dead() {
+		l.finish(nil)
+		rd.bury()
+		return false
+	}
+	h.hold(l)
+	return true
+}
+
+// Socket is our end of the process's socket. It stays the Ready's.
+func (rd *Ready) Socket() int { return rd.sock }
+
+// Place is where the rest of its plan goes.
+func (rd *Ready) Place() Place { return rd.l.place(rd.l.Plan) }
+
+// PID is the process's.
+func (rd *Ready) PID() int { return int(atomic.LoadUint32(&rd.l.ctl.pid)) }
+
+// Disarm takes an armed process back, unless somebody uses it or is about to: then false, for good. After that it is ready as before, if it lives.
+func (rd *Ready) Disarm() bool {
+	if !rd.take() {
+		return false
+	}
+	rd.release()
+	rd.used.Store(false)
+	return true
+}
+
+func (rd *Ready) release() {
+	rd.l.Handle.hold(nil)
+	rd.l.finish(nil)
+}
+
+// Follow goes with an armed process that somebody has used until it has called execve, as Launch does. received is false for one that died before it had anything to do.
+func (rd *Ready) Follow(until time.Time) (p *Process, received bool, err error) {
+	l := rd.l
+	own := *l.Request
+	own.Until = until
+	l.Request = &own
+	p, err = l.deliver(func() (*Process, error) {
+		_ = unix.Close(rd.sock)
+		p, err := l.conclude()
+		received = rd.received()
+		return p, err
+	})
+	return p, received, err
+}
+
+func (rd *Ready) received() bool {
+	return atomic.LoadInt64(&rd.l.ctl.progress) > int64(Receives(rd.l.Plan))
+}
+
+// Over gives back what an armed process needed that has ended and has been waited for, and tells whether it had received anything to do, and whether that failed before its program ran.
+func (rd *Ready) Over() (received, failed bool) {
+	received, failed = rd.received(), atomic.LoadInt64(&rd.l.ctl.errno) != 0
+	rd.release()
+	rd.bury()
+	return received, failed
+}
+
+// Abandon ends an armed process to which nothing can be sent, and returns when it is gone.
+func (rd *Ready) Abandon() {
+	if fd := rd.l.descriptor(); fd >= 0 {
+		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	}
+	rd.Over()
+}

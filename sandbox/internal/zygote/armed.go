@@ -1,0 +1,378 @@
+//go:build linux
+
+package zygote
+
+import (
+	"encoding/binary"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/belljar-go/belljar/cgroup"
+	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// armed is a command that the host program may start itself: all is ready but what is going to be executed, and a thread waits for its end, which it tells the host program without waking anybody here
+// (launch.Report). Whoever wants the sandbox for something else takes it back first; a command that cannot be taken back, since the host program has begun to start it, is one that runs.
+// How it goes on with it is decided once, with the spare's lock held:
+//
+//	dormant → revoked   nobody has used it: it has never been
+//	        → ended     its end has been told, or is told by us, see told
+//	        → running   the thread has been stopped before the end: the host program sends a Follow, from which on it is a command like others
+type armed struct {
+	*command
+	z        *zygote
+	line     *line
+	reporter *launch.Reporter
+	state    armedState
+	followed bool
+}
+
+type armedState uint8
+
+const (
+	dormant armedState = iota
+	revoked
+	ended
+	running
+)
+
+// line is a sandbox's socket for what the host program has to know before it starts a command itself, and for how that ended.
+type line struct {
+	*wire.Line
+	stop   int // an eventfd: the reporter is to leave
+	shape  []cgroup.SheetFile
+	report *launch.Report
+}
+
+// armedIDs are beyond those of requests.
+const armedIDs = 1 << 63
+
+// openLine takes the line that comes with a command.
+func (z *zygote) openLine(b *box, fd int) {
+	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil || z.tellers() != nil {
+		closeFD(stop)
+		_ = unix.Close(fd)
+		return
+	}
+	s := &b.spare
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.line != nil || s.over {
+		_ = unix.Close(stop)
+		_ = unix.Close(fd)
+		return
+	}
+	s.line = &line{Line: wire.NewLine(fd), stop: stop}
+}
+
+// close is for when no command of the sandbox is left.
+func (l *line) close() {
+	if l != nil {
+		l.Close()
+		closeFD(l.stop)
+		l.stop = -1
+	}
+}
+
+// reportOf is how to read the files of a leaf.
+func (l *line) reportOf(s *cgroup.Sheet) *launch.Report {
+	if l.report == nil || !slices.Equal(l.shape, s.Files) {
+		files := make([]launch.ReportFile, len(s.Files))
+		for i := range files {
+			files[i].Room = s.Files[i].Room
+		}
+		l.report = launch.NewReport(len(wire.LineHead(0, 0, 0)), files, launch.Alone{File: s.Alone, At: s.At, Word: s.Empty})
+		l.shape = slices.Clone(s.Files)
+	}
+	return l.report
+}
+
+// halt stops a reporter, unless it is done, and returns when it is gone.
+func (l *line) halt(r *launch.Reporter) {
+	_, _ = unix.Write(l.stop, binary.NativeEndian.AppendUint64(nil, 1))
+	r.Await()
+	var b [8]byte
+	_, _ = unix.Read(l.stop, b[:])
+}
+
+// arm offers the process that is ready, with its leaf, to the host program. If that is not possible it stays ready. The spare is locked.
+func (z *zygote) arm(b *box, like *command) {
+	s := &b.spare
+	if s.line == nil || s.ready == nil || s.leaf == nil || !like.req.Offer {
+		return
+	}
+	sheet, files, ok := s.leaf.Sheet()
+	if !ok || s.leaf.Begin() != nil {
+		return
+	}
+	blob, err := wire.Encode(sheet)
+	if err != nil {
+		return
+	}
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0) // its own, see run
+	if err != nil {
+		return
+	}
+	defer unix.Close(null)
+	a := &armed{z: z, line: s.line, command: &command{
+		id: armedIDs | z.lastArmed.Add(1), conn: z.conn, box: b, req: like.req, leaf: s.leaf, limits: s.limits, ready: s.ready, joiner: s.joiner,
+		plan: &plan.Plan{Base: s.joiner.Base(), Exec: -1}, stop: make(chan struct{}), settled: make(chan struct{}),
+	}}
+	a.shown.Store(s.leaf)
+	if !s.ready.Arm(&a.launch) {
+		s.ready = nil
+		s.withoutLeaf()
+		return
+	}
+	report := s.line.reportOf(&sheet)
+	if a.reporter, err = report.Start(s.ready, wire.LineHead(wire.Report, a.id, report.Size()), a.id, s.line.FD(), z.told[1], s.line.stop, files); err != nil {
+		s.ready.Disarm()
+		return
+	}
+	at := s.ready.Place()
+	pid := s.ready.PID()
+	sock := s.ready.Socket()
+	s.armed, s.ready, s.leaf = a, nil, nil
+	a.register()
+	b.named(a.leaf, pid)
+	offer := wire.Offering{Like: like.id, PID: pid, Rest: at.Rest, Data: at.Data, Room: at.Room, Sheet: string(blob)}
+	if err := a.line.Send(wire.Offer, a.id, &offer, []int{sock, null}); err != nil {
+		s.ready, s.leaf, s.limits = s.withdraw()
+	}
+}
+
+// register makes it known, though it is no command yet: it is found by whoever looks for one.
+func (a *armed) register() {
+	a.box.mu.Lock()
+	a.box.commands[a.id] = a.command
+	a.box.running.Add(1)
+	a.box.mu.Unlock()
+	a.z.mu.Lock()
+	a.z.commands[a.id] = a.command
+	if a.z.armed == nil {
+		a.z.armed = map[uint64]*armed{}
+	}
+	a.z.armed[a.id] = a
+	a.z.mu.Unlock()
+}
+
+func (a *armed) unregister() {
+	a.forget()
+	a.z.unregister(a.command)
+}
+
+func (a *armed) forget() {
+	a.z.mu.Lock()
+	defer a.z.mu.Unlock()
+	delete(a.z.armed, a.id)
+}
+
+func (z *zygote) armedOf(id uint64) *armed {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.armed[id]
+}
+
+// withdraw takes the armed command back, and returns what it had if nobody has used it. The spare is locked.
+func (s *spare) withdraw() (*launch.Ready, *cgroup.Leaf, cgroup.Limits) {
+	a := s.armed
+	if a == nil {
+		return nil, nil, cgroup.Limits{}
+	}
+	if !a.ready.Disarm() {
+		a.leave(running)
+		return nil, nil, cgroup.Limits{}
+	}
+	a.leave(revoked)
+	a.unregister()
+	a.box.unnamed(a.leaf)
+	return a.ready, a.leaf, a.limits
+}
+
+// leave ends the dormancy. If the reporter has been quicker it has ended, for which to is no word. The spare is locked.
+func (a *armed) leave(to armedState) {
+	a.box.spare.armed = nil
+	a.line.halt(a.reporter)
+	a.state = to
+	if _, _, waited := a.reporter.Waited(); waited && to == running {
+		a.state = ended // told has been written
+		return
+	}
+	a.reporter.Close()
+}
+
+// follow has a command that the host program has started gone with as others are, from where it is now.
+func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
+	var req wire.FollowRequest
+	if err := m.Decode(&req); err != nil {
+		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{Error: toWire(err)}, nil, nil)
+		return
+	}
+	a := z.armedOf(req.Command)
+	if a == nil || !a.takeOver() {
+		b, err := z.box(req.Box)
+		// What has been sent nothing cannot have run. It may have died long ago, and that have been told.
+		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{OnLine: req.Sent, NotRun: !req.Sent, Killed: err != nil || b.isClosing() || a != nil && a.killed.Load()}, nil, nil)
+		return
+	}
+	c := a.command
+	c.req = req.Start
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	c.started = time.Now().Add(-time.Duration(max(now.Nano()-req.Started, 0)))
+	if !req.Sent {
+		a.ready.Abandon()
+		a.neverRun()
+		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{NotRun: true}, nil, nil)
+		return
+	}
+	proc, received, err := a.ready.Follow(deadline(req.Start.Launch.Timeout))
+	c.ready = nil
+	switch {
+	case err != nil:
+		a.neverRun()
+		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{Error: toWire(launchError("launch", err))}, nil, nil)
+		return
+	case !received:
+		_, _ = launch.Wait(proc.PID, nil, 0, nil)
+		closeFD(proc.PIDFD)
+		a.neverRun()
+		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{NotRun: true}, nil, nil)
+		return
+	}
+	c.box.started.Add(1)
+	c.proc.Store(newProcess(proc.PID, proc.PIDFD))
+	if c.killed.Load() {
+		c.kill()
+	}
+	z.goMakeSpare(c)
+	z.follow(c, conn, &wire.Answer{PID: proc.PID})
+	a.forget()
+}
+
+// takeOver tells whether its caller is to go with the command.
+func (a *armed) takeOver() bool {
+	s := &a.box.spare
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.state == dormant {
+		a.leave(running)
+	}
+	if a.state != running || a.followed {
+		return false
+	}
+	a.followed = true
+	return true
+}
+
+// neverRun clears away a command whose program has not run. What the next one needs the next one makes: it may be the sandbox's limits that this has failed for.
+func (a *armed) neverRun() {
+	close(a.settled)
+	a.box.mu.Lock()
+	a.over = true
+	a.box.mu.Unlock()
+	a.discard()
+	a.unregister()
+}
+
+// tellers start those who are told that reporters are done.
+func (z *zygote) tellers() (err error) {
+	z.telling.Do(func() {
+		if z.tellErr = unix.Pipe2(z.told[:], unix.O_CLOEXEC); z.tellErr != nil {
+			return
+		}
+		for range tellers {
+			go z.listenTold()
+		}
+	})
+	return z.tellErr
+}
+
+// tellers is how many threads clear away what commands have left that the host program has started.
+const tellers = 2
+
+func (z *zygote) listenTold() {
+	for {
+		var b [8]byte
+		n, err := unix.Read(z.told[0], b[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if n != len(b) {
+			return
+		}
+		if a := z.armedOf(binary.NativeEndian.Uint64(b[:])); a != nil {
+			z.handlers.Add(1)
+			a.ends()
+			z.handlers.Done()
+		}
+	}
+}
+
+// ends is called when the reporter is done.
+func (a *armed) ends() {
+	s := &a.box.spare
+	s.mu.Lock()
+	if a.state == dormant {
+		a.state = ended
+		s.armed = nil
+	}
+	mine := a.state == ended && !a.followed
+	a.followed = true
+	s.mu.Unlock()
+	if !mine {
+		return // it has been taken back
+	}
+	a.reporter.Await()
+	ws, ru, waited := a.reporter.Waited()
+	sent := a.reporter.Sent()
+	a.reporter.Close()
+	received, failed := a.ready.Over()
+	c := a.command
+	c.ready = nil
+	if !received || failed {
+		if !sent {
+			_ = a.line.Send(wire.Reply, a.id, &wire.Answer{NotRun: true}, nil)
+		}
+		a.neverRun()
+		return
+	}
+	c.box.started.Add(1)
+	c.started = time.Now() // the host program knows better
+	c.proc.Store(newProcess(a.pid(), -1))
+	exit := &wire.Exit{PID: a.pid(), Lost: !waited}
+	c.ended(exit, ws, &ru)
+	c.settle(exit)
+	if !sent {
+		_ = a.line.Send(wire.Exited, a.id, exit, nil)
+	}
+	c.reported.Store(true)
+	a.z.makeReady(c, c.plan)
+	a.z.bury(c)
+	a.forget()
+	a.z.restock(c)
+}
+
+// restock makes what a command that the host program starts itself finds ready: such a one has no time in which that could be made.
+func (z *zygote) restock(c *command) {
+	if c.box.fillSpare(c, c.plan) {
+		z.keepSpare(c.box)
+	}
+	z.makeReady(c, c.plan)
+	if c.box.isArmed() {
+		c.box.fillSpare(c, c.plan) // a leaf for the one after that
+	}
+}
+
+func (b *box) isArmed() bool {
+	b.spare.mu.Lock()
+	defer b.spare.mu.Unlock()
+	return b.spare.armed != nil
+}
+
+func (a *armed) pid() int { return a.box.pidOf(a.leaf.Name()) }
