@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -36,6 +37,8 @@ const (
 	aheadQuiet = 20 * time.Millisecond
 	// aheadIdle is how long one is kept that nobody asks for.
 	aheadIdle = 30 * time.Second
+	// aheadPatience is how long the end of a sandbox waits for a set-up under way, which takes longer only where the host does not answer. It comes to nothing then.
+	aheadPatience = 5 * time.Second
 	// aheadPause is for how long none is made when the host has changed under one: where that happens all the time none is good for long.
 	aheadPause = time.Second
 )
@@ -194,10 +197,24 @@ func (a *cloneAhead) close() (wait func() error) {
 	}
 	c := a.ready
 	a.ready = nil
-	if c == nil {
+	if c == nil && a.making == nil {
 		return func() error { a.work.Wait(); return nil }
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- c.Close() }()
-	return func() error { a.work.Wait(); return <-ended }
+	go func() {
+		var err error
+		if c != nil {
+			err = c.Close()
+		}
+		a.work.Wait()
+		ended <- err
+	}()
+	return func() error {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(aheadPatience):
+			return &Error{Stage: "close", Op: "wait", Path: "clone made ahead", Err: syscall.EBUSY}
+		}
+	}
 }

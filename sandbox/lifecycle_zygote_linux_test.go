@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -88,6 +89,26 @@ func TestZygoteKilled(t *testing.T) {
 		return true
 	})
 	assert.Empty(t, groupsOf(z.pid), "the new one has swept what the old one left")
+}
+
+// What a killed zygote had ready for commands dies a moment after it and keeps its lock until then: the next one sweeps once more.
+func TestZygoteSweepsAgain(t *testing.T) {
+	sb := grouped(t, newBox(t))
+	z, err := currentZygote()
+	require.NoError(t, err)
+	groups := groupsOf(z.pid)
+	require.NotEmpty(t, groups)
+	killZygote(t)
+	require.NoError(t, sb.Wait())
+	top := slices.MinFunc(groups, func(a, b string) int { return len(a) - len(b) })
+	held, err := os.Open(top)
+	require.NoError(t, err)
+	defer held.Close()
+	require.NoError(t, unix.Flock(int(held.Fd()), unix.LOCK_EX))
+	newBox(t)
+	require.DirExists(t, top, "control: it is not swept while somebody has the lock")
+	require.NoError(t, held.Close())
+	eventually(t, "swept", func() bool { return len(groupsOf(z.pid)) == 0 })
 }
 
 // TestZygoteKilledWhileBusy kills it under everything at once: nothing hangs, and every error says what happened.

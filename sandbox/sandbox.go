@@ -239,7 +239,7 @@ func (sb *Sandbox) Stats() (Stats, error) {
 func (sb *Sandbox) Kill() error { return sb.end() }
 
 // Close ends the sandbox and gives back all it held: processes, mounts, cgroups, descriptors. It waits for them to be gone, and for output of
-// its commands to be delivered. Further calls do nothing. An error says that a process could not be killed, because it waits in the kernel for a device or a
+// its commands to be delivered, and for a clone that was made ahead of it (see [Sandbox.Clone]). Further calls do nothing. An error says that a process could not be killed, because it waits in the kernel for a device or a
 // file system that does not answer; it can do nothing but die.
 func (sb *Sandbox) Close() error {
 	defer region(context.Background(), "sandbox.Close").End()

@@ -60,7 +60,10 @@ func (d *deaths) start(died func(*box)) {
 	go func() {
 		events := make([]unix.EpollEvent, 16)
 		for {
-			n, _ := unix.EpollWait(d.poll, events, -1)
+			n, err := unix.EpollWait(d.poll, events, -1)
+			if err != nil && err != unix.EINTR {
+				fatal(os.NewSyscallError("epoll_wait", err)) // it would not be noticed when sandboxes end
+			}
 			for _, e := range events[:max(n, 0)] {
 				d.mu.Lock()
 				b := d.boxes[e.Fd]

@@ -25,6 +25,7 @@ type groups struct {
 	lesser []*cgroup.Owner        // of sandboxes that need less than places[""] has
 	number int
 	host   int             // the host program
+	begun  time.Time       // when this process was
 	asides []*cgroup.Aside // where it stepped aside for its sandboxes, with this process
 }
 
@@ -36,6 +37,9 @@ type groupPlace struct {
 	ceiling cgroup.Limits
 	seen    time.Time
 }
+
+// sweepAgain is when a young process sweeps once more. What the one before it had ready for commands shares that one's descriptors, and so keeps its lock for the moment that it takes to die.
+const sweepAgain = time.Second
 
 // ceilingAge is how old what is known of the limits above may be. It is only for a note, and costs as much as a part of the set-up.
 const ceilingAge = 5 * time.Second
@@ -75,6 +79,9 @@ func (g *groups) enter(named string, need cgroup.Controllers) (cgroup.Parent, er
 	if p == nil {
 		// What programs that are gone have left is removed before something is added to it.
 		_, _ = cgroup.SweepBase(base)
+		if time.Since(g.begun) < sweepAgain {
+			time.AfterFunc(sweepAgain, func() { _, _ = cgroup.SweepBase(base) })
+		}
 		owner, err := cgroup.NewOwner(base, os.Getpid(), cgroup.Options{Number: g.number})
 		if err != nil {
 			return cgroup.Parent{}, err

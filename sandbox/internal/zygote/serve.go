@@ -69,6 +69,7 @@ func serve() {
 	}
 	z := &zygote{conn: conn, boxes: map[uint64]*box{}, commands: map[uint64]*command{}}
 	z.nets.traffic = &z.traffic
+	z.groups.begun = time.Now()
 	z.groups.host = os.Getppid() // it waits for this process to be ready, so it is still there
 	if z.image, err = imageFD(); err != nil {
 		fatal(err)
