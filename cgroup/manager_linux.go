@@ -62,6 +62,11 @@ func New(parent Parent, name string, l Limits) (*Manager, error) {
 
 // NewWith is New with options.
 func NewWith(parent Parent, name string, l Limits, o Options) (*Manager, error) {
+	return newManager(parent, nil, name, l, o)
+}
+
+// newManager goes to the parent's directories by descriptors if it is given any.
+func newManager(parent Parent, fds []int, name string, l Limits, o Options) (*Manager, error) {
 	if err := l.Validate(); err != nil {
 		return nil, err
 	}
@@ -73,7 +78,7 @@ func NewWith(parent Parent, name string, l Limits, o Options) (*Manager, error) 
 	if err != nil {
 		return nil, err
 	}
-	b := newBuilder(parent.Dirs, nil, o.Trace)
+	b := newBuilder(parent.Dirs, fds, o.Trace)
 	if err := b.run(p.steps); err != nil {
 		return nil, err
 	}

@@ -84,6 +84,9 @@ func (a *Aside) Return() error { return notHere("Return") }
 func (w *Owner) Parent() Parent { return Parent{} }
 func (w *Owner) Close() error   { return notHere("Close") }
 
+// New makes a group there.
+func (w *Owner) New(string, Limits, Options) (*Manager, error) { return nil, notHere("New") }
+
 func (m *Manager) Name() string                                 { return "" }
 func (m *Manager) KillsWholeLeaf() bool                         { return false }
 func (m *Manager) Notes() []string                              { return nil }

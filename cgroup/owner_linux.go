@@ -71,6 +71,12 @@ func NewOwner(base Parent, pid int, o Options) (*Owner, error) {
 // Parent is what New wants.
 func (w *Owner) Parent() Parent { return w.parent }
 
+// New makes a group there, as NewWith does, but by the descriptors that the Owner has of its directories: of a path the
+// kernel looks up each part. The Owner must not be closed before the group is deleted.
+func (w *Owner) New(name string, l Limits, o Options) (*Manager, error) {
+	return newManager(w.parent, w.fds, name, l, o)
+}
+
 // Close removes the group. All sandboxes must have been deleted; otherwise the
 // error is EBUSY and Close may be called again. Closing twice is no error.
 func (w *Owner) Close() error {

@@ -58,19 +58,19 @@ func (g *groups) beyond(named string, l cgroup.Limits) []string {
 	return l.Beyond(p.ceiling)
 }
 
-// enter returns where groups below the named parent are made. Whoever enters leaves again.
-func (g *groups) enter(named string, need cgroup.Controllers) (cgroup.Parent, error) {
+// enter returns the group below which those of the named parent are made. Whoever enters leaves again.
+func (g *groups) enter(named string, need cgroup.Controllers) (*cgroup.Owner, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p := g.places[named]
 	if p != nil && named == "" && p.owner.Parent().Controllers().Has(need) {
 		p.boxes++
-		return p.owner.Parent(), nil
+		return p.owner, nil
 	}
 	// What is true of a caller's group can change: it is looked at each time.
 	base, err := g.roomAt(named, need)
 	if err != nil {
-		return cgroup.Parent{}, err
+		return nil, err
 	}
 	if p != nil && named == "" { // found for sandboxes that needed less
 		g.lesser = append(g.lesser, p.owner)
@@ -84,7 +84,7 @@ func (g *groups) enter(named string, need cgroup.Controllers) (cgroup.Parent, er
 		}
 		owner, err := cgroup.NewOwner(base, os.Getpid(), cgroup.Options{Number: g.number})
 		if err != nil {
-			return cgroup.Parent{}, err
+			return nil, err
 		}
 		g.number++
 		p = &groupPlace{owner: owner}
@@ -94,7 +94,7 @@ func (g *groups) enter(named string, need cgroup.Controllers) (cgroup.Parent, er
 		g.places[named] = p
 	}
 	p.boxes++
-	return p.owner.Parent(), nil
+	return p.owner, nil
 }
 
 // roomAt steps aside where the host program and this process are all that keeps a group of v2 from handing controllers down.
@@ -134,11 +134,11 @@ func parentAt(named string, need cgroup.Controllers) (cgroup.Parent, error) {
 }
 
 // enterShown is enter for a sandbox whose commands may want to see their groups. What more that takes on v1 is no requirement.
-func (g *groups) enterShown(req *wire.Group, need cgroup.Controllers, o *cgroup.Options) (cgroup.Parent, error) {
+func (g *groups) enterShown(req *wire.Group, need cgroup.Controllers, o *cgroup.Options) (*cgroup.Owner, error) {
 	if o.Shown = req.Shown; o.Shown {
 		if h, err := cgroup.Detect(); err == nil {
-			if parent, err := g.enter(req.Parent, need|h.ShownOnV1()); err == nil {
-				return parent, nil
+			if owner, err := g.enter(req.Parent, need|h.ShownOnV1()); err == nil {
+				return owner, nil
 			}
 		}
 	}
@@ -180,12 +180,12 @@ func (g *groups) make(name string, req *wire.Group, a *wire.Answer) (_ *cgroup.M
 	if req.IO {
 		o.Accounts = cgroup.DefaultAccounts | cgroup.IOController
 	}
-	parent, err := g.enterShown(req, need, &o)
+	owner, err := g.enterShown(req, need, &o)
 	if err != nil {
 		return nil, nil, g.without(req, a, err)
 	}
 	leave = func() { g.leave(req.Parent) }
-	m, err := cgroup.NewWith(parent, name, req.Limits, o)
+	m, err := owner.New(name, req.Limits, o)
 	if err != nil {
 		leave()
 		return nil, nil, g.without(req, a, err)
