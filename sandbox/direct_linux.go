@@ -26,11 +26,14 @@ type direct struct {
 	off    bool // there is to be no line
 	asked  int  // commands that could have been started so
 	offer  *offer
-	begun  int // those that were
+	due    bool // one is on its way: the command before has just ended, and nothing else runs
+	begun  int  // those that were
 	packet packet
 	sheet  sheet
 	oob    []byte
 	call   directCall
+
+	busy atomic.Int32 // commands of the sandbox, this one included
 
 	likesMu sync.Mutex
 	likes   [4]like // commands that an offer may be like
@@ -90,6 +93,8 @@ type sheet struct {
 const (
 	spinTime   = 700 * time.Microsecond
 	directTime = 2 * time.Millisecond
+	// offerTime is how long an offer is waited for that is on its way. To make it takes the zygote less than to start a command.
+	offerTime = time.Millisecond
 	// directFrom is which command of a sandbox is the first that asks for offers. Many run a single one.
 	directFrom = 2
 )
@@ -198,7 +203,14 @@ func (d *direct) keep(m *wire.Message) {
 
 // take returns an offer that serves for such a command and belongs to the caller from then on.
 func (d *direct) take(l like) *offer {
-	if _, err := d.receive(0); err != nil {
+	_, err := d.receive(0)
+	if due := d.due; err == nil && due && d.offer == nil {
+		d.due = false
+		if d.busy.Load() == 1 && d.await(offerTime) {
+			_, err = d.receive(0)
+		}
+	}
+	if err != nil {
 		d.off = true // it has ended, or does not understand
 		d.hangUp()
 		return nil
@@ -309,7 +321,7 @@ func (e *engine) startDirect(ctx context.Context, c *commandSpec, base *commandB
 	if sent {
 		d.begun++
 		d.remember(o.id, l)
-		if d.await() {
+		if d.await(directTime) {
 			m, err := d.receive(o.id)
 			if m != nil || err != nil {
 				return e.directEnd(o, m, err, started, false)
@@ -325,9 +337,8 @@ var (
 	spins    = sync.OnceValue(func() bool { return runtime.GOMAXPROCS(0) > 1 })
 )
 
-// await waits for a moment for something to come.
-func (d *direct) await() bool {
-	left := directTime
+// await waits for something to come, a moment longer than spinTime at least.
+func (d *direct) await(left time.Duration) bool {
 	if spins() {
 		if spinners.Add(1) == 1 {
 			left -= spinTime
@@ -400,6 +411,7 @@ func (e *engine) directEnd(o *offer, m *wire.Message, err error, started time.Du
 		return nil, nil // it has not run
 	}
 	d := &e.direct
+	d.due = true
 	r, ok := launch.ParseReport(m.Raw, d.sheet.rooms)
 	if !ok {
 		return nil, &Error{Stage: "zygote", Op: "receive", Err: wire.ErrProtocol}

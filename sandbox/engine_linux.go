@@ -384,6 +384,12 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 	if len(files) > wire.MaxFiles {
 		return nil, &Error{Stage: "files", Op: "ExtraFiles", Err: fmt.Errorf("%d descriptors, at most %d: %w", len(files), wire.MaxFiles, unix.E2BIG)}
 	}
+	e.direct.busy.Add(1)
+	defer func() {
+		if err != nil {
+			e.direct.busy.Add(-1)
+		}
+	}()
 	req, fds := e.startRequest(c, files)
 	e.habit.note(c.shape())
 	c.asked = time.Now()
@@ -531,6 +537,7 @@ func execError(p *commandPlan, c *commandSpec, a *wire.Answer, err error) error 
 // wait returns how the command ended.
 func (p *process) wait() (*exitFacts, error) {
 	x, ok := <-p.exit
+	p.e.direct.busy.Add(-1)
 	denied, herr := p.sup.finish(ok && (p.keep || !p.e.grouped))
 	if !ok {
 		return nil, &Error{Stage: "wait", Op: "receive", Err: p.e.z.why}

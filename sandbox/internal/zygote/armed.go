@@ -273,9 +273,7 @@ func (a *armed) takeOver() bool {
 // neverRun clears away a command whose program has not run. What the next one needs the next one makes: it may be the sandbox's limits that this has failed for.
 func (a *armed) neverRun() {
 	close(a.settled)
-	a.box.mu.Lock()
-	a.over = true
-	a.box.mu.Unlock()
+	a.isOver()
 	a.discard()
 	a.unregister()
 }
@@ -347,12 +345,16 @@ func (a *armed) ends() {
 	c.proc.Store(newProcess(a.pid(), -1))
 	exit := &wire.Exit{PID: a.pid(), Lost: !waited}
 	c.ended(exit, ws, &ru)
-	c.settle(exit)
-	if !sent {
+	if sent { // then nothing is left in the leaf
+		c.isOver()
+		a.z.makeReady(c, c.plan)
+		c.settle(exit) // what it has used counts for the sandbox
+	} else {
+		c.settle(exit)
 		_ = a.line.Send(wire.Exited, a.id, exit, nil)
+		a.z.makeReady(c, c.plan)
 	}
 	c.reported.Store(true)
-	a.z.makeReady(c, c.plan)
 	a.z.bury(c)
 	a.forget()
 	a.z.restock(c)

@@ -187,12 +187,16 @@ func (c *command) settle(exit *wire.Exit) {
 		exit.Leftover = true
 		_ = c.leaf.Kill(soon())
 	}
-	c.box.mu.Lock()
-	c.over = true // of what does not die the sandbox's own group knows, see empty
-	c.box.mu.Unlock()
+	c.isOver() // of what does not die the sandbox's own group knows, see empty
 	if s, err := c.leaf.Totals(); err == nil {
 		exit.Stats, exit.HasStats = s, true
 	}
+}
+
+func (c *command) isOver() {
+	c.box.mu.Lock()
+	defer c.box.mu.Unlock()
+	c.over = true
 }
 
 // clear removes what is left of a command that has been settled.
