@@ -87,6 +87,12 @@ func (a assembler) awaitParent() {
 		a.Words("{60s}", 60, 0)).Tolerate(unix.EAGAIN)
 }
 
+// ownTable takes a table of descriptors of the process's own, which has what is in registers: it is the zygote's as far as there. Nothing may be opened
+// before. See the launch's table.go for the number.
+func (a assembler) ownTable() {
+	a.Call(unix.SYS_CLOSE_RANGE, "close_range", "descriptors", plan.R(a.Reg("table")), plan.Flag(1<<32-1, "~0"), plan.Flag(unix.CLOSE_RANGE_UNSHARE, "CLOSE_RANGE_UNSHARE"))
+}
+
 // keepOnly moves descriptors to the numbers 0, 1, 2, … and closes all others, at once: a copy of the zygote's descriptors must not be
 // held by a process that may hang later. Numbers from inherit on close at the exec.
 func (a assembler) keepOnly(regs []plan.Reg, inherit int) {

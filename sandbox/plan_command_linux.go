@@ -120,6 +120,10 @@ func compileBase(s *spec, ids idPlan, lastCap, tasks int, w *walls, shape comman
 	}
 
 	a.join(s, lastCap, pidfd)
+	if w.listening == nil {
+		a.Stage("files")
+		a.ownTable()
+	}
 	a.enterGroups(s, w, groups)
 	a.Stage("files")
 	kept := files

@@ -22,6 +22,8 @@ func (b *commandBase) holds(s *spec, w *walls, shape commandShape) bool {
 func (a assembler) holdingBase(b *commandBase, s *spec, ids idPlan, lastCap int, w *walls, pidfd plan.Reg, groups, files []plan.Reg) {
 	b.held = true
 	a.join(s, lastCap, pidfd)
+	a.Stage("files")
+	a.ownTable()
 	a.enterGroups(s, w, groups)
 	a.session(false)
 	a.bindCPUs(w.cpus)

@@ -120,7 +120,7 @@ func (a assembler) start(p *initPlan, ids idPlan) {
 	}
 	a.deathSignal(unix.SIGKILL)
 	a.awaitParent()
-	a.Call(unix.SYS_UNSHARE, "unshare", "descriptors", names(unix.CLONE_FILES, cloneNames))
+	a.ownTable()
 	p.flags |= unix.CLONE_FILES
 }
 

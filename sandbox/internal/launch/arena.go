@@ -71,6 +71,8 @@ type arena struct {
 	// held is set while a goroutine ends what a launch that was given up has left. The processes' own word, control.done, says nothing of
 	// that goroutine, which reads and writes the arena after it.
 	held atomic.Bool
+	// freed, if set, is called when neither uses it any more.
+	freed func()
 }
 
 // busy tells whether a process or a goroutine still uses it.
@@ -266,6 +268,10 @@ func (a *arena) release() {
 }
 
 func (a *arena) free() {
+	if a.freed != nil {
+		a.freed()
+		a.freed = nil
+	}
 	if len(a.mem) == smallArena && len(pool.free) < 64 {
 		pool.free = append(pool.free, a)
 		return

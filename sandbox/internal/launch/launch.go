@@ -114,17 +114,16 @@ func (r *Request) launch() (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map launch arena: %w", err)
 	}
-	for i, reg := range inputs {
-		*a.reg(reg) = int64(r.Files[i])
-	}
 	own := *r
 	l := &launch{Request: &own, arena: a, kept: -1}
+	l.place(inputs)
 	return l.deliver(l.run)
 }
 
 // deliver has run make the process, and gives back whatever served the launch only.
 func (l *launch) deliver(run func() (*Process, error)) (*Process, error) {
 	defer l.arena.release()
+	defer l.leaveSlots()
 	defer func() {
 		for _, fd := range l.opened {
 			_ = unix.Close(fd)
@@ -218,6 +217,12 @@ type launch struct {
 	stopping bool  // killed through its handle
 	opened   []int // by the parent's own steps: they serve the launch only
 	kept     int64 // see Request.Keep
+
+	shares   bool // the process shares the table of descriptors until the step tableAt
+	tableAt  int
+	tableEnd plan.Reg
+	slots    *slotSet // nil: none
+	slotted  int      // how many of them are in use
 }
 
 func (l *launch) run() (*Process, error) {
@@ -311,6 +316,9 @@ func (l *launch) setClone() {
 	// the job's cgroup already, seems as large as the zygote, and whatever shares the memory of a victim is killed along with it.
 	inner.flags |= unix.CLONE_VFORK
 	inner.flags |= unix.CLONE_PARENT
+	if l.shares {
+		inner.flags |= unix.CLONE_FILES
+	}
 	if l.Listen != nil {
 		inner.flags = inner.flags&^unix.CLONE_PIDFD | unix.CLONE_FILES // see Listen, adopt
 		inner.pidfd = 0
@@ -346,6 +354,7 @@ func (l *launch) accompany() error {
 	if err := l.parentSteps(); err != nil {
 		return err
 	}
+	l.setTable()
 	atomic.StoreUint32(&l.ctl.goOn, 1)
 	futexWake(&l.ctl.goOn)
 	if l.Beside != nil {

@@ -10,6 +10,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	mother() // which stays
+	mother()                               // which stays
+	if err := ReserveSlots(); err != nil { // and so do these
+		panic(err)
+	}
 	os.Exit(leaktest.Main(m, nil))
 }

@@ -74,6 +74,9 @@ func serve() {
 	if z.image, err = imageFD(); err != nil {
 		fatal(err)
 	}
+	if err := launch.ReserveSlots(); err != nil {
+		fatal(err)
+	}
 	if err := conn.Send(wire.Ready, 0, wire.Hello{PID: os.Getpid()}, nil, nil); err != nil {
 		fatal(err)
 	}
