@@ -158,7 +158,6 @@ func TestLabels(t *testing.T) {
 		want := `{"belljar":"` + does + `", "command":"/bin/cat", "request":"seventeen", "sandbox":"labelled"}`
 		eventually(t, want, func() bool { return strings.Contains(profile(), want) })
 	}
-	eventually(t, "watch", func() bool { return strings.Contains(profile(), `{"belljar":"watch", "sandbox":"labelled"}`) })
 	require.NoError(t, w.Close())
 	_, err := cmd.Wait()
 	require.NoError(t, err)
