@@ -116,7 +116,7 @@ func (r *Request) launch() (*Process, error) {
 	}
 	own := *r
 	l := &launch{Request: &own, arena: a, kept: -1}
-	l.place(inputs)
+	l.putFiles(inputs)
 	return l.deliver(l.run)
 }
 

@@ -109,8 +109,8 @@ func tableStep(p *plan.Plan) (at int, end plan.Reg) {
 	return -1, plan.None
 }
 
-// place puts the request's descriptors into registers.
-func (l *launch) place(inputs []plan.Reg) {
+// putFiles puts the request's descriptors into registers.
+func (l *launch) putFiles(inputs []plan.Reg) {
 	l.tableAt, l.tableEnd = tableStep(l.Plan)
 	l.shares = l.tableEnd != plan.None && l.Listen == nil
 	for i, reg := range inputs {

@@ -134,7 +134,7 @@ func TestSlotsOfTheStuck(t *testing.T) {
 	require.NoError(t, err)
 	many := manyFiles(t, 50)
 	l := &launch{Request: &Request{Plan: b.Plan(), Files: many[49:]}, arena: a, kept: -1}
-	l.place(b.Plan().Inputs)
+	l.putFiles(b.Plan().Inputs)
 	set := l.slots
 	require.NotNil(t, set)
 	fd := int(*l.reg(in))
