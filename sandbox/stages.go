@@ -45,9 +45,9 @@ type stageTimes [stageCount]time.Duration
 //   - prepare: checking the command and compiling what is particular to it
 //   - messages: to the zygote and back, with the wake-ups of who waits for them
 //   - leaf: the command's own cgroup and files; next to nothing where they stood ready
-//   - launch: from clone3(2) to the program's execve(2); where the process stood ready, the execve alone
+//   - launch: from clone3(2) to the program's execve(2); where the process stood ready it may be no stage of its own, but part of run
 //   - run: the program itself, until its end was noticed
-//   - accounts: killing what it left behind and reading its accounts
+//   - accounts: killing what it left behind and reading its accounts; of a process that stood ready, which tells them itself, nothing
 //   - output: copying what was left to copy of its output
 //
 // launch and run together are Usage.Wall. With [Cmd.Start] the time that it takes the caller to come to Wait is no part of them.

@@ -68,7 +68,7 @@ func TestBench(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"warm: Run", "fresh: Run", "cold: Run"} {
-		assert.Subset(t, stages[name], []string{"messages", "launch", "run", "accounts"}, name)
+		assert.Subset(t, stages[name], []string{"messages", "run"}, name)
 	}
 	for _, name := range []string{"fresh: Clone", "cold: New"} {
 		assert.Subset(t, stages[name], []string{"compile", "create"}, name)

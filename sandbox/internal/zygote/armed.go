@@ -225,6 +225,7 @@ func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	c.started = time.Now().Add(-time.Duration(max(now.Nano()-req.Started, 0)))
+	c.asked = c.started
 	if !req.Sent {
 		a.ready.Abandon()
 		a.neverRun()
@@ -342,6 +343,7 @@ func (a *armed) ends() {
 	}
 	c.box.started.Add(1)
 	c.started = time.Now() // the host program knows better
+	c.asked = c.started
 	c.proc.Store(newProcess(a.pid(), -1))
 	exit := &wire.Exit{PID: a.pid(), Lost: !waited}
 	c.ended(exit, ws, &ru)
