@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -119,7 +120,11 @@ func TestSweepCrowd(t *testing.T) {
 	// A pid is not enough to be taken for alive: this process's, of another start.
 	reused := fmt.Sprintf("belljar-%d-1", os.Getpid())
 	for _, d := range dirs {
-		require.NoError(t, os.MkdirAll(d+"/"+reused+"/sandbox-1", 0o755))
+		err := os.MkdirAll(d+"/"+reused+"/sandbox-1", 0o755)
+		for errors.Is(err, os.ErrNotExist) { // somebody has swept it half made
+			err = os.MkdirAll(d+"/"+reused+"/sandbox-1", 0o755)
+		}
+		require.NoError(t, err)
 	}
 	for _, m := range crowd {
 		m.up(t)

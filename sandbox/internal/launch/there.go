@@ -17,6 +17,23 @@ type Mounts struct {
 	Root int // the parent's root directory, which need not be that of its mount namespace
 }
 
+// CanReturn tells whether a thread that has been in another mount namespace could take that directory for its root again, which a filter of this process may forbid. A thread of no other
+// use tries.
+func CanReturn(root int) error {
+	result := make(chan error)
+	onThread(func() {
+		err := unix.Unshare(unix.CLONE_FS)
+		if err == nil {
+			err = unix.Fchdir(root)
+		}
+		if err == nil {
+			err = unix.Chroot(".")
+		}
+		result <- err
+	})
+	return <-result
+}
+
 // ErrMounts is the error of a launch that is to start in a mount namespace which cannot be entered.
 var ErrMounts = errors.New("enter mount namespace")
 

@@ -79,6 +79,9 @@ func TestMounts(t *testing.T) {
 	require.NoError(t, unix.Unshare(unix.CLONE_FS))
 	require.NoError(t, unix.Chdir("/"))
 	before := where()
+	require.NoError(t, CanReturn(m.Root))
+	require.ErrorIs(t, CanReturn(-1), unix.EBADF)
+	assert.Equal(t, before, where())
 	mark := looking(dir + "/mark")
 
 	_, err := Launch(&Request{Plan: mark, Cgroup: -1})

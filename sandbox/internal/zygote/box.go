@@ -66,7 +66,8 @@ type box struct {
 	started  atomic.Uint64 // commands
 }
 
-func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
+// create makes a sandbox. The caller closes what is spent.
+func (z *zygote) create(m *wire.Message, spent *[]int) (_ *wire.Answer, err error) {
 	var req wire.CreateRequest
 	if err := m.Decode(&req); err != nil {
 		return nil, err
@@ -96,14 +97,17 @@ func (z *zygote) create(m *wire.Message) (_ *wire.Answer, err error) {
 		files, err = b.keepUpper(files, req.Work)
 	}
 	if err == nil {
-		err = b.launch(z, &req, p, files, a, group.make)
+		err = b.launch(z, &req, p, files, a, group.make, spent)
 	}
 	watch.lap("launch")
+	watch.part("cgroup", group.took)
+	if a.NoTemplate {
+		return a, err // and it is asked for again, without
+	}
 	if gerr := group.end(a); gerr != nil {
 		// What the host lacks says more than how far the launch has got meanwhile.
 		err = gerr
 	}
-	watch.lap("cgroup")
 	if err == nil && req.Group != nil && req.Group.Init && b.group != nil {
 		err = b.adoptInit()
 		watch.lap("init group")
@@ -135,6 +139,7 @@ type groupWork struct {
 	name string
 	said wire.Answer
 	done bool
+	took time.Duration
 	err  error
 }
 
@@ -161,6 +166,8 @@ func (w *groupWork) make() {
 		return
 	}
 	w.done = true
+	begin := time.Now()
+	defer func() { w.took = time.Since(begin) }()
 	w.b.group, w.b.leave, w.err = w.z.groups.make(w.name, w.req, &w.said)
 	if w.err == nil && w.b.group != nil && w.req.Leaf != nil {
 		w.b.firstLeaf(*w.req.Leaf)
@@ -228,13 +235,13 @@ func (b *box) keepUpper(files []int, work string) ([]int, error) {
 	return files[:n], nil
 }
 
-// launch starts PID 1, and does something else while that makes its root.
-func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []int, a *wire.Answer, beside func()) (err error) {
+// launch starts PID 1, and does something else while that makes its root. The caller closes what is spent then.
+func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []int, a *wire.Answer, beside func(), spent *[]int) (err error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return os.NewSyscallError("pipe2", err)
 	}
-	defer unix.Close(pipe[0])
+	*spent = append(*spent, pipe[0])
 	b.lifeline = pipe[1]
 	r := &launch.Request{
 		Plan: p, Files: append([]int{z.image, pipe[0]}, files...), Mode: launch.Mode(req.Launch.Mode),
@@ -246,32 +253,25 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 			a.NoTemplate = errors.Is(err, errNoTemplate)
 			return err
 		}
-		defer unix.Close(r.Mounts.NS)
+		*spent = append(*spent, r.Mounts.NS)
 	} else if req.Template != 0 {
 		tree, err := z.templates.clone(req.Template)
 		if err != nil {
 			a.NoTemplate = true
 			return err
 		}
-		defer unix.Close(tree)
+		*spent = append(*spent, tree)
 		r.Files = append([]int{z.image, pipe[0], tree}, files...)
 	}
 	if req.Net {
 		if r.Net, r.NetHome, err = z.nets.take(); err != nil {
 			return err
 		}
-		defer unix.Close(r.Net)
+		*spent = append(*spent, r.Net)
 	}
 	if req.Ruleset >= 0 {
 		r.Keep = plan.Reg(req.Ruleset)
 	}
-	// The user namespace's descriptor serves the launch only.
-	var extra []int
-	defer func() {
-		for _, fd := range extra {
-			_ = unix.Close(fd)
-		}
-	}()
 	r.Started = func(pid, pidfd int, set func(plan.Reg, int)) error {
 		if req.IDMap == nil {
 			return nil
@@ -288,7 +288,7 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 			if err != nil {
 				return err
 			}
-			extra = append(extra, fd)
+			*spent = append(*spent, fd)
 			set(plan.Reg(req.IDMap.Namespace), fd)
 		}
 		return nil
@@ -442,6 +442,12 @@ func (s *stopwatch) lap(name string) {
 	now := time.Now()
 	s.a.Times = append(s.a.Times, wire.Time{Name: name, Took: now.Sub(s.last)})
 	s.last = now
+}
+
+// part says that some of the part that was noted last was something else.
+func (s *stopwatch) part(name string, took time.Duration) {
+	s.a.Times[len(s.a.Times)-1].Took -= took
+	s.a.Times = append(s.a.Times, wire.Time{Name: name, Took: took})
 }
 
 func deadline(d time.Duration) time.Time {

@@ -211,6 +211,9 @@ func (z *zygote) handle(conn *wire.Conn, m *wire.Message) {
 	case wire.Lane:
 		z.lane(m)
 		return
+	case wire.Create:
+		z.handleCreate(conn, m)
+		return
 	case wire.Follow:
 		z.followArmed(conn, m)
 		return
@@ -226,6 +229,20 @@ func (z *zygote) handle(conn *wire.Conn, m *wire.Message) {
 	for _, fd := range files {
 		_ = unix.Close(fd)
 	}
+}
+
+// handleCreate makes a sandbox. What has served that only is given back when it has been answered.
+func (z *zygote) handleCreate(conn *wire.Conn, m *wire.Message) {
+	var spent []int
+	answer, err := z.create(m, &spent)
+	if answer == nil {
+		answer = &wire.Answer{}
+	}
+	if err != nil {
+		answer.Error = toWire(err)
+	}
+	_ = conn.Send(wire.Reply, m.ID, answer, nil, nil)
+	closeFDs(spent)
 }
 
 // handleStart starts a command and follows it to its end.
@@ -251,9 +268,6 @@ func (z *zygote) handleStart(conn *wire.Conn, m *wire.Message) {
 
 func (z *zygote) dispatch(m *wire.Message) (*wire.Answer, []int, error) {
 	switch m.Kind {
-	case wire.Create:
-		a, err := z.create(m)
-		return a, nil, err
 	case wire.Template:
 		return nil, nil, z.makeTemplate(m)
 	case wire.Warm:

@@ -196,6 +196,11 @@ func (ts *templates) enter(id uint64) (*launch.Mounts, error) {
 		if err == nil {
 			ts.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		}
+		if err == nil {
+			if err = launch.CanReturn(ts.root); err != nil {
+				_ = unix.Close(ts.root)
+			}
+		}
 		if err != nil {
 			closeFDs([]int{ns, home})
 			return nil, &stageError{"template", "open", "mount namespace", err}
