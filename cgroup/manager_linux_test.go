@@ -22,6 +22,7 @@ func TestReader(t *testing.T) {
 	var ds []Description
 	require.NoError(t, json.Unmarshal(b, &ds))
 	eventually(t, "inside", func() bool { p, _ := l.Procs(); return len(p) == 1 })
+	eventually(t, "memory used", func() bool { s, err := l.Stats(); return err == nil && s.Memory.Current > 0 }) // not frozen before its exec
 	require.NoError(t, m.Freeze(time.Time{}))
 	for i, d := range ds {
 		r, err := Open(d)
