@@ -26,7 +26,8 @@ type direct struct {
 	off    bool // there is to be no line
 	asked  int  // commands that could have been started so
 	offer  *offer
-	due    bool // one is on its way: the command before has just ended, and nothing else runs
+	due    bool // one may be on its way: a command has just ended
+	vain   bool // the last that was waited for did not come, and none has since: sandboxes there is no room for have none
 	begun  int  // those that were
 	packet packet
 	sheet  sheet
@@ -149,6 +150,14 @@ func (d *direct) hangUp() {
 	d.line = nil
 }
 
+// expect is called when a command has ended after which the zygote makes an offer if it can.
+func (d *direct) expect() {
+	if d.mu.TryLock() {
+		d.due = true
+		d.mu.Unlock()
+	}
+}
+
 func (d *direct) rest() {
 	if d.line != nil {
 		d.line.Rest()
@@ -199,6 +208,7 @@ func (d *direct) keep(m *wire.Message) {
 		id: m.ID, like: a.Like, pid: a.PID, place: launch.Place{Rest: a.Rest, Data: a.Data, Room: a.Room}, sheet: a.Sheet,
 		sock: m.Files[0], null: m.Files[1],
 	}
+	d.vain = false
 }
 
 // take returns an offer that serves for such a command and belongs to the caller from then on.
@@ -206,8 +216,10 @@ func (d *direct) take(l like) *offer {
 	_, err := d.receive(0)
 	if due := d.due; err == nil && due && d.offer == nil {
 		d.due = false
-		if d.busy.Load() == 1 && d.await(offerTime) {
-			_, err = d.receive(0)
+		if d.busy.Load() == 1 && !d.vain {
+			if d.vain = !d.await(offerTime); !d.vain {
+				_, err = d.receive(0)
+			}
 		}
 	}
 	if err != nil {
@@ -385,7 +397,7 @@ func (e *engine) followDirect(ctx context.Context, c *commandSpec, o *offer, req
 	case a.NotRun:
 		return nil, nil
 	case !a.OnLine:
-		return &process{e: e, id: id, pid: a.PID, exit: exit, cut: cut}, nil
+		return &process{e: e, id: id, pid: a.PID, exit: exit, cut: cut, offer: true}, nil
 	}
 	m = nil
 	for end := time.Now().Add(launchPatience); m == nil && err == nil; {
@@ -411,7 +423,6 @@ func (e *engine) directEnd(o *offer, m *wire.Message, err error, started time.Du
 		return nil, nil // it has not run
 	}
 	d := &e.direct
-	d.due = true
 	r, ok := launch.ParseReport(m.Raw, d.sheet.rooms)
 	if !ok {
 		return nil, &Error{Stage: "zygote", Op: "receive", Err: wire.ErrProtocol}
@@ -449,5 +460,5 @@ func (e *engine) directExited(id uint64, m *wire.Message, cut bool) (*process, e
 func (e *engine) finished(id uint64, x *wire.Exit, cut bool) *process {
 	exit := make(chan *wire.Exit, 1)
 	exit <- x
-	return &process{e: e, id: id, pid: x.PID, exit: exit, cut: cut}
+	return &process{e: e, id: id, pid: x.PID, exit: exit, cut: cut, offer: true}
 }

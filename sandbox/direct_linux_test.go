@@ -324,6 +324,22 @@ func TestDirectRaces(t *testing.T) {
 	require.NoError(t, sb.Close())
 }
 
+// Who waits for an offer in vain does not wait again before there has been one.
+func TestNoOffer(t *testing.T) {
+	t.Parallel()
+	sb := grouped(t, standing(t, WithMemory("8m"))) // for which nothing is made ahead
+	for range 8 {
+		res, err := sb.Run(inTime(t), "/bin/true")
+		require.NoError(t, err)
+		require.NoError(t, res.Err())
+	}
+	d := &sb.engine.direct
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	assert.Zero(t, d.begun)
+	assert.True(t, d.vain)
+}
+
 // A zygote that dies takes what it has offered with it, and its death is told.
 func TestDirectZygoteDies(t *testing.T) {
 	sb := limited(t)

@@ -373,6 +373,8 @@ type process struct {
 	keep bool
 	sup  *supervision
 	cut  bool // the context was done before the program was known to run
+
+	offer bool // the zygote makes one when the command has ended
 }
 
 // launchGrace is how much longer than a command's deadline its launch may take.
@@ -441,13 +443,13 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 			base.known.Store(true)
 			exit = make(chan *wire.Exit, 1) // the other may have been closed meanwhile, with the zygote
 			exit <- &x
-			return &process{e: e, id: id, pid: x.PID, exit: exit, keep: c.keep, sup: sup, cut: cut}, nil
+			return &process{e: e, id: id, pid: x.PID, exit: exit, keep: c.keep, sup: sup, cut: cut, offer: req.Offer}, nil
 		}
 		a, _, err := e.z.answer(m, p.Plan)
 		switch {
 		case err == nil:
 			base.known.Store(true)
-			return &process{e: e, id: id, pid: a.PID, exit: exit, keep: c.keep, sup: sup, cut: cut}, nil
+			return &process{e: e, id: id, pid: a.PID, exit: exit, keep: c.keep, sup: sup, cut: cut, offer: req.Offer}, nil
 		case a != nil && a.NoBase && r.base == nil: // it has had too many others since
 			base.known.Store(false)
 			e.z.forget(id)
@@ -538,6 +540,9 @@ func execError(p *commandPlan, c *commandSpec, a *wire.Answer, err error) error 
 func (p *process) wait() (*exitFacts, error) {
 	x, ok := <-p.exit
 	p.e.direct.busy.Add(-1)
+	if p.offer {
+		p.e.direct.expect()
+	}
 	denied, herr := p.sup.finish(ok && (p.keep || !p.e.grouped))
 	if !ok {
 		return nil, &Error{Stage: "wait", Op: "receive", Err: p.e.z.why}
