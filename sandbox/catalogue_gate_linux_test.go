@@ -200,7 +200,7 @@ func nothingButTheGate(t *testing.T, before *leaktest.Snapshot) {
 
 // moments are those at which a set-up is stopped: before and after the namespaces, in the new root, and with a proc in it.
 var moments = []struct{ call, object, where string }{
-	{"unshare", "descriptors", "outside"},
+	{"close_range", "descriptors", "outside"},
 	{"unshare", "namespaces", "outside"},
 	{"umount2", "old_root", "inside"},
 	{"move_mount", "/proc", "inside"},
