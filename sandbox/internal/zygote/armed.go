@@ -347,25 +347,32 @@ func (a *armed) ends() {
 	c.proc.Store(newProcess(a.pid(), -1))
 	exit := &wire.Exit{PID: a.pid(), Lost: !waited}
 	c.ended(exit, ws, &ru)
+	offered := false
 	if sent { // then nothing is left in the leaf
 		c.isOver()
 		a.z.makeReady(c, c.plan)
+		offered = c.box.isArmed()
 		c.settle(exit) // what it has used counts for the sandbox
 	} else {
 		c.settle(exit)
 		_ = a.line.Send(wire.Exited, a.id, exit, nil)
 		a.z.makeReady(c, c.plan)
+		offered = c.box.isArmed()
 	}
 	c.reported.Store(true)
 	a.z.bury(c)
 	a.forget()
-	a.z.restock(c)
+	a.z.restock(c, offered)
 }
 
-// restock makes what a command that the host program starts itself finds ready: such a one has no time in which that could be made.
-func (z *zygote) restock(c *command) {
+// restock makes what a command that the host program starts itself finds ready: such a one has no time in which that could be made. What has been offered once is not offered again: it may have been
+// taken back for somebody who wants the sandbox to be empty.
+func (z *zygote) restock(c *command, offered bool) {
 	if c.box.fillSpare(c, c.plan) {
 		z.keepSpare(c.box)
+	}
+	if offered {
+		return
 	}
 	z.makeReady(c, c.plan)
 	if c.box.isArmed() {

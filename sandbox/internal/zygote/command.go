@@ -297,9 +297,10 @@ func (z *zygote) follow(c *command, asked *wire.Conn, reply *wire.Answer) {
 	_ = report.Send(wire.Exited, c.id, exit, nil, nil)
 	c.reported.Store(true)
 	z.makeReady(c, c.plan)
+	offered := c.box.isArmed()
 	z.bury(c)
-	if c.box.isArmed() {
-		z.restock(c)
+	if offered {
+		z.restock(c, true)
 	}
 }
 
