@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -62,8 +63,8 @@ func planOf(t testing.TB, kind wire.Kind, do func()) *plan.Plan {
 	return found
 }
 
-// spareNets is how many network namespaces the zygote may have ready.
-const spareNets = 4
+// spareNets is how many network namespaces the zygote may have: those that are ready, one that is being made, and its own.
+const spareNets = 4 + 2
 
 // held lists what the engine holds: descriptors here and in the zygote, the zygote's children, and its cgroups.
 func held(t testing.TB) []string {
@@ -71,6 +72,7 @@ func held(t testing.TB) []string {
 	z, err := currentZygote()
 	require.NoError(t, err)
 	allLanes(z)
+	allDirect(t, z)
 	pid := strconv.Itoa(z.pid)
 	var all []string
 	for who, files := range map[string]map[string]int{"host": leaktest.Files("self"), "zygote": leaktest.Files(pid)} {
@@ -121,6 +123,22 @@ func allLanes(z *zygoteClient) {
 	if len(lanes) > 0 {
 		_, _, _ = z.call(request{kind: wire.Stats, body: wire.BoxRequest{}}) // answered, with an error, once it has received the lanes
 	}
+}
+
+var directOf atomic.Pointer[zygoteClient]
+
+// allDirect has a zygote make what it has for commands that are started without it, which stays.
+func allDirect(t testing.TB, z *zygoteClient) {
+	if tamper.Load() != nil || directOf.Swap(z) == z {
+		return
+	}
+	sb, err := New()
+	require.NoError(t, err)
+	for range 4 {
+		_, err := sb.Run(context.Background(), "/bin/true")
+		require.NoError(t, err)
+	}
+	require.NoError(t, sb.Close())
 }
 
 // settled is held once nothing of what went before is still on its way out.
