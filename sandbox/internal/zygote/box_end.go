@@ -67,7 +67,7 @@ func (z *zygote) end(b *box) error {
 	return b.endErr
 }
 
-// buryAll removes what is left of commands that have been reported, and tells whether the sandbox's groups are empty for sure.
+// buryAll removes what is left of commands of which all is known and told, and tells whether the sandbox's groups are empty for sure.
 func (z *zygote) buryAll(b *box) (empty bool) {
 	empty = true
 	for _, c := range b.list() {

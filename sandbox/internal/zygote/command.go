@@ -36,7 +36,7 @@ type command struct {
 	once     sync.Once
 	killed   atomic.Bool // by request
 	settled  chan struct{}
-	reported atomic.Bool // as ended: whoever comes first buries it
+	reported atomic.Bool // as ended, or about to be: whoever comes first buries it
 	burial   sync.Once
 
 	launch launch.Handle
@@ -294,8 +294,8 @@ func (z *zygote) follow(c *command, asked *wire.Conn, reply *wire.Answer) {
 		z.unregister(c)
 		return
 	}
+	c.reported.Store(true) // who is told may come back before this thread does
 	_ = report.Send(wire.Exited, c.id, exit, nil, nil)
-	c.reported.Store(true)
 	z.makeReady(c, c.plan)
 	offered := c.box.isArmed()
 	z.bury(c)
