@@ -111,14 +111,24 @@ func tableStep(p *plan.Plan) (at int, end plan.Reg) {
 
 // putFiles puts the request's descriptors into registers.
 func (l *launch) putFiles(inputs []plan.Reg) {
-	l.tableAt, l.tableEnd = tableStep(l.Plan)
-	l.shares = l.tableEnd != plan.None && l.Listen == nil
+	l.shareTable()
 	for i, reg := range inputs {
 		*l.reg(reg) = int64(l.Files[i])
 	}
 	if l.Started == nil && len(l.Plan.Parent) == 0 { // otherwise there are more to come
 		l.setTable()
 	}
+}
+
+// shareTable has the process share the table until it takes one of its own.
+func (l *launch) shareTable() {
+	l.tableAt, l.tableEnd = tableStep(l.Plan)
+	l.shares = l.tableEnd != plan.None && l.Listen == nil
+}
+
+// looksThere tells whether the process may yet look into the table that it shares.
+func (l *launch) looksThere() bool {
+	return l.shares && l.busy() && atomic.LoadInt64(&l.ctl.progress) <= int64(l.tableAt)
 }
 
 // setTable moves what is in registers that the process reads to slots, if there are any, and tells it where that ends. At this moment a register that has a value has a
@@ -175,7 +185,7 @@ func (l *launch) leaveSlots() {
 		return
 	}
 	l.slots = nil
-	if l.busy() && atomic.LoadInt64(&l.ctl.progress) <= int64(l.tableAt) {
+	if l.looksThere() {
 		l.freed = func() { s.leave(n) }
 		return
 	}
