@@ -22,6 +22,12 @@ func (a *cloneAhead) readied() *readyClone {
 	return a.ready
 }
 
+func (a *cloneAhead) isMaking() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.making != nil
+}
+
 // aheadOf clones a sandbox until another clone stands ready, and returns that. On a host that mounts all the time it may take a while.
 func aheadOf(t testing.TB, sb *Sandbox) (ready *readyClone) {
 	t.Helper()
@@ -29,13 +35,14 @@ func aheadOf(t testing.TB, sb *Sandbox) (ready *readyClone) {
 		c, err := sb.Clone()
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
-		for range 100 {
+		for tries := 0; tries < 100 || sb.ahead.isMaking(); tries++ {
 			if ready = sb.ahead.readied(); ready != nil {
 				return true
 			}
 			time.Sleep(2 * time.Millisecond)
 		}
-		return false
+		ready = sb.ahead.readied()
+		return ready != nil
 	})
 	return ready
 }

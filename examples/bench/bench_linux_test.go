@@ -57,9 +57,11 @@ func TestBench(t *testing.T) {
 	require.Len(t, r.Life, 3)
 	assert.Equal(t, 3, r.Life[2].Sandboxes)
 	assert.Positive(t, r.Life[2].Files)
-	require.NotNil(t, r.Idle)
-	assert.Equal(t, 3, r.Idle.Count)
-	assert.Positive(t, r.Idle.Inside)
+	if os.Geteuid() == 0 {
+		require.NotNil(t, r.Idle)
+		assert.Equal(t, 3, r.Idle.Count)
+		assert.Positive(t, r.Idle.Inside)
+	}
 	stages := map[string][]string{}
 	for _, b := range r.Stages {
 		assert.Positive(t, b.Total, b.Name)
