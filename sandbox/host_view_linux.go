@@ -65,7 +65,7 @@ func (e *engine) sees(before hostView) bool {
 	return ok && now.mounts == before.mounts && maps.Equal(now.at, before.at)
 }
 
-// mountCounter counts changes of what is mounted in this process's mount namespace.
+// mountCounter counts changes of what is mounted in this process's mount namespace. That is not what /proc/self tells of, which is the first thread, if the program has taken that elsewhere.
 type mountCounter struct {
 	mu sync.Mutex
 	fd int // 0: not open yet; -1: closed
@@ -77,7 +77,7 @@ func (c *mountCounter) count() (uint64, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fd == 0 {
-		fd, err := unix.Open("/proc/self/mounts", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open("/proc/thread-self/mounts", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return 0, false
 		}

@@ -221,7 +221,9 @@ func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
 		return
 	}
 	c := a.command
+	c.box.limits.Lock() // whoever changes limits reads it
 	c.req = req.Start
+	c.box.limits.Unlock()
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	c.started = time.Now().Add(-time.Duration(max(now.Nano()-req.Started, 0)))
