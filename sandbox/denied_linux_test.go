@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,13 +210,14 @@ func init() {
 			}
 		case "forged":
 			forgeSIGSYS()
+			time.Sleep(time.Minute) // it may be another thread's to die of
 			os.Exit(3)
 		}
 	}
 }
 
 // forgeSIGSYS sends this process a SIGSYS with the facts of one that a filter sent: si_code SYS_SECCOMP. The kernel lets a process send
-// itself any (rt_sigqueueinfo(2)).
+// itself any (rt_tgsigqueueinfo(2)).
 func forgeSIGSYS() {
 	act := make([]uint64, 4) // SIG_DFL: Go's runtime has a handler
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGSYS), ptr(act), 0, 8, 0, 0)
@@ -223,7 +225,8 @@ func forgeSIGSYS() {
 	info[0] = uint64(unix.SIGSYS)
 	info[1] = 1                                                  // SYS_SECCOMP
 	info[3] = unix.SYS_PTRACE | uint64(seccomp.NativeArch())<<32 // si_syscall, si_arch
-	_, _, e := unix.RawSyscall(unix.SYS_RT_SIGQUEUEINFO, uintptr(unix.Getpid()), uintptr(unix.SIGSYS), ptr(info))
+	runtime.LockOSThread()                                       // it is to itself that a thread may send it
+	_, _, e := unix.RawSyscall6(unix.SYS_RT_TGSIGQUEUEINFO, uintptr(unix.Getpid()), uintptr(unix.Gettid()), uintptr(unix.SIGSYS), ptr(info), 0, 0)
 	fmt.Println("sent:", e)
 	_ = unix.Kill(unix.Getpid(), unix.SIGSYS)
 }
