@@ -46,7 +46,6 @@ type directCall struct {
 	head unix.Msghdr
 	iov  unix.Iovec
 	now  unix.Timespec
-	b    [8]byte
 }
 
 // like is what a command had that decides whether another may have what was made for its successor.
@@ -232,18 +231,11 @@ func (d *direct) take(l like) *offer {
 		return nil
 	}
 	d.offer = nil
-	c := &d.call
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(o.sock), uintptr(unsafe.Pointer(&c.b)), 1, unix.MSG_DONTWAIT, 0, 0)
-		switch {
-		case errno == unix.EINTR:
-			continue
-		case errno != 0 || n != 1: // it has been taken back
-			o.close()
-			return nil
-		}
-		return o
+	if !launch.Claim(o.sock) { // it has been taken back
+		o.close()
+		return nil
 	}
+	return o
 }
 
 func (s *sheet) set(blob string) bool {

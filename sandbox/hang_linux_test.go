@@ -30,11 +30,7 @@ func returns(t testing.TB, what string, f func()) {
 // TestHang executes a program that can never be opened, several times at once, and looks at what else goes on meanwhile.
 func TestHang(t *testing.T) {
 	hang := mountHanging(t)
-	some := newBox(t)
-	for range 3 { // with which comes what the zygote has once for commands that this program starts itself
-		_, err := some.Run(inTime(t), "/bin/true")
-		require.NoError(t, err)
-	}
+	newBox(t)
 	before := settled(t)
 	sb, err := New(WithBind(hang.dir, "/hang", ReadOnly))
 	require.NoError(t, err)

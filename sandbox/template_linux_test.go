@@ -55,7 +55,7 @@ func TestTemplateIsLikeTheWhole(t *testing.T) {
 	clone := templated(t, opts...)
 	whole := newBox(t, append(opts, WithEnv("OTHER=1"))...)
 	require.Nil(t, whole.engine.setup.template)
-	for _, look := range []string{
+	looksAlike(t, whole, clone,
 		"sed 's/ - \\([^ ]*\\).*/ \\1/' /proc/self/mountinfo | cut -d' ' -f5- | sort", // where, how, of which kind
 		"find / -xdev -not -path '/proc/*' | sort",
 		"find / -xdev -path /dev -prune -o -exec stat -c '%n %A %U %G' {} + | sort",
@@ -63,7 +63,13 @@ func TestTemplateIsLikeTheWhole(t *testing.T) {
 		"cat /etc/passwd /etc/group /etc/own /scratch/file /box/secret /dev/shm/f; hostname; id",
 		"cat /proc/sys/user/max_user_namespaces; wc -c /proc/keys /proc/interrupts; ls /proc/acpi",
 		"for f in / /usr/bin /etc /etc/passwd /dev /dev/null /proc/sys /proc/bus /mnt/deep/dir; do touch $f/x 2>&1 || chmod 777 $f 2>&1; done; true",
-	} {
+	)
+}
+
+// looksAlike has a sandbox that was begun from a template, or on a ground, show the same as one that was not.
+func looksAlike(t *testing.T, whole, clone *Sandbox, looks ...string) {
+	t.Helper()
+	for _, look := range looks {
 		a, _ := try(t, whole, look)
 		b, _ := try(t, clone, look)
 		assert.Equal(t, normal(a), normal(b), look)

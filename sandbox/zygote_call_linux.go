@@ -1,10 +1,6 @@
 package sandbox
 
-import (
-	"time"
-
-	"github.com/belljar-go/belljar/sandbox/internal/wire"
-)
+import "github.com/belljar-go/belljar/sandbox/internal/wire"
 
 // callSoon is call for a request that is answered within a moment, without files: who asks waits for the answer in the very call that receives it, if there is a lane free.
 func (c *zygoteClient) callSoon(r request) (*wire.Answer, error) {
@@ -26,10 +22,5 @@ func (c *zygoteClient) callSoon(r request) (*wire.Answer, error) {
 		return a, err
 	}
 	c.closeLane(lane)
-	select { // it is its death that closes a lane
-	case <-c.dead:
-		err = c.why
-	case <-time.After(lanePatience):
-	}
-	return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
+	return nil, c.lost(err)
 }

@@ -99,16 +99,7 @@ func (a *arena) done() {
 	a.release()
 }
 
-// take takes what gives the right to use the process; false: somebody else has it.
-func (rd *Ready) take() bool {
-	var b [1]byte
-	for {
-		n, _, err := unix.Recvfrom(rd.sock, b[:], unix.MSG_DONTWAIT)
-		if err != unix.EINTR {
-			return err == nil && n == 1
-		}
-	}
-}
+func (rd *Ready) take() bool { return Claim(rd.sock) }
 
 func (rd *Ready) dead() bool { return atomic.LoadUint32(&rd.l.ctl.done) == 0 }
 

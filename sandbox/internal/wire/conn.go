@@ -126,10 +126,7 @@ func (c *Conn) Send(kind Kind, id uint64, v any, raw []byte, files []int) error 
 	if len(raw) > maxLong || body+len(raw) > maxLong {
 		return fmt.Errorf("message of %d bytes: %w", body+len(raw), unix.E2BIG)
 	}
-	p[0], p[1] = version, byte(kind)
-	binary.LittleEndian.PutUint32(p[4:], uint32(body))
-	binary.LittleEndian.PutUint32(p[8:], uint32(len(raw)))
-	binary.LittleEndian.PutUint64(p[12:], id)
+	putHead(p, kind, id, body, len(raw))
 	if body+len(raw) > maxPacket {
 		p[2] = flagLong
 		fd, err := longBody(p[headSize:], raw)
@@ -211,14 +208,26 @@ func (c *Conn) Receive() (*Message, error) {
 	return m, nil
 }
 
-func (m *Message) parse(p []byte) error {
-	if len(p) < headSize || p[0] != version || p[2]&^flagLong != 0 || p[3] != 0 {
-		return ErrProtocol
+func putHead(b []byte, kind Kind, id uint64, body, raw int) {
+	b[0], b[1] = version, byte(kind)
+	binary.LittleEndian.PutUint32(b[4:], uint32(body))
+	binary.LittleEndian.PutUint32(b[8:], uint32(raw))
+	binary.LittleEndian.PutUint64(b[12:], id)
+}
+
+// head takes what putHead has written, and tells how long the parts are. The flags, p[2], are left to the caller.
+func (m *Message) head(p []byte) (body, raw int, ok bool) {
+	if len(p) < headSize || p[0] != version || p[3] != 0 {
+		return 0, 0, false
 	}
-	m.Kind = Kind(p[1])
-	nb, nr := int(binary.LittleEndian.Uint32(p[4:])), int(binary.LittleEndian.Uint32(p[8:]))
-	m.ID = binary.LittleEndian.Uint64(p[12:])
-	if nb > maxLong || nr > maxLong {
+	m.Kind, m.ID = Kind(p[1]), binary.LittleEndian.Uint64(p[12:])
+	body, raw = int(binary.LittleEndian.Uint32(p[4:])), int(binary.LittleEndian.Uint32(p[8:]))
+	return body, raw, body <= maxLong && raw <= maxLong
+}
+
+func (m *Message) parse(p []byte) error {
+	nb, nr, ok := m.head(p)
+	if !ok || p[2]&^flagLong != 0 {
 		return ErrProtocol
 	}
 	body := append([]byte(nil), p[headSize:]...)

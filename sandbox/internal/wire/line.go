@@ -3,7 +3,6 @@
 package wire
 
 import (
-	"encoding/binary"
 	"io"
 	"os"
 	"sync"
@@ -65,13 +64,6 @@ func LineHead(kind Kind, id uint64, rest int) []byte {
 	b := make([]byte, headSize)
 	putHead(b, kind, id, 0, rest)
 	return b
-}
-
-func putHead(b []byte, kind Kind, id uint64, body, raw int) {
-	b[0], b[1] = version, byte(kind)
-	binary.LittleEndian.PutUint32(b[4:], uint32(body))
-	binary.LittleEndian.PutUint32(b[8:], uint32(raw))
-	binary.LittleEndian.PutUint64(b[12:], id)
 }
 
 // Send sends a message that fits a packet, if it can be sent at once. files stay the caller's.
@@ -139,14 +131,10 @@ func (l *Line) Rest() {
 
 // within is parse without a copy.
 func (m *Message) within(p []byte) bool {
-	if len(p) < headSize || p[0] != version || p[2] != 0 || p[3] != 0 {
+	nb, nr, ok := m.head(p)
+	if !ok || p[2] != 0 || nb+nr != len(p)-headSize {
 		return false
 	}
-	nb, nr := uint64(binary.LittleEndian.Uint32(p[4:])), uint64(binary.LittleEndian.Uint32(p[8:]))
-	if nb+nr != uint64(len(p)-headSize) {
-		return false
-	}
-	m.Kind, m.ID = Kind(p[1]), binary.LittleEndian.Uint64(p[12:])
 	m.Body, m.Raw = p[headSize:headSize+nb:headSize+nb], p[headSize+nb:]
 	return true
 }
