@@ -4,6 +4,7 @@ import (
 	"maps"
 	"sync"
 
+	"github.com/belljar-go/belljar/sandbox/internal/mounts"
 	"golang.org/x/sys/unix"
 )
 
@@ -65,34 +66,26 @@ func (e *engine) sees(before hostView) bool {
 	return ok && now.mounts == before.mounts && maps.Equal(now.at, before.at)
 }
 
-// mountCounter counts changes of what is mounted in this process's mount namespace. That is not what /proc/self tells of, which is the first thread, if the program has taken that elsewhere.
+// mountCounter counts changes of what is mounted in this process's mount namespace.
 type mountCounter struct {
-	mu sync.Mutex
-	fd int // 0: not open yet; -1: closed
-	n  uint64
+	mu     sync.Mutex
+	watch  mounts.Watch
+	closed bool // nothing can be told any more
+	n      uint64
 }
 
 // count is the same as long as nothing has changed; false if that cannot be told.
 func (c *mountCounter) count() (uint64, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fd == 0 {
-		fd, err := unix.Open("/proc/thread-self/mounts", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return 0, false
-		}
-		c.fd = fd
-	}
-	if c.fd < 0 {
+	if c.closed || c.watch.Begin() != nil {
 		return 0, false
 	}
-	// The file is always readable; a change shows as an error (proc_pid_mounts(5)).
-	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLPRI}}
-	n, err := unix.Poll(fds, 0)
+	changed, err := c.watch.Changed()
 	if err != nil {
 		return 0, false
 	}
-	if n > 0 && fds[0].Revents&(unix.POLLERR|unix.POLLPRI) != 0 {
+	if changed {
 		c.n++
 	}
 	return c.n, true
@@ -101,8 +94,6 @@ func (c *mountCounter) count() (uint64, bool) {
 func (c *mountCounter) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fd > 0 {
-		_ = unix.Close(c.fd)
-	}
-	c.fd = -1 // nothing can be told any more
+	c.closed = true
+	c.watch.Close()
 }

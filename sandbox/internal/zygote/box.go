@@ -72,7 +72,7 @@ func (z *zygote) create(m *wire.Message, spent *[]int) (_ *wire.Answer, err erro
 	if err := m.Decode(&req); err != nil {
 		return nil, err
 	}
-	p, err := z.initPlan(&req, m.Raw)
+	p, err := z.plans.find(req.Plan, m.Raw)
 	if errors.Is(err, errNoBase) {
 		return &wire.Answer{NoBase: true}, err
 	}
@@ -187,33 +187,6 @@ func (w *groupWork) end(a *wire.Answer) error {
 	a.Notes = append(a.Notes, w.said.Notes...)
 	return w.err
 }
-
-// initPlan is the plan that a request has or names.
-func (z *zygote) initPlan(req *wire.CreateRequest, raw []byte) (*plan.Plan, error) {
-	z.mu.Lock()
-	p := z.plans[req.Plan]
-	z.mu.Unlock()
-	switch {
-	case p != nil:
-		return p, nil
-	case req.Plan != 0 && len(raw) == 0:
-		return nil, errNoBase
-	}
-	p, err := plan.Decode(raw)
-	if err != nil || req.Plan == 0 {
-		return p, err
-	}
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	if z.plans == nil || len(z.plans) >= maxPlans {
-		z.plans = map[uint64]*plan.Plan{}
-	}
-	z.plans[req.Plan] = p
-	return p, nil
-}
-
-// maxPlans bounds what is kept of plans of sandboxes.
-const maxPlans = 16
 
 // keepUpper holds what the host program has locked, so that nobody else gets it before this sandbox is gone, whatever becomes of the host
 // program. It returns the other files.

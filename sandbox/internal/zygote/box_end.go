@@ -49,7 +49,7 @@ func (z *zygote) end(b *box) error {
 		b.starting.Wait()
 		b.killGroup() // what a launch under way has added meanwhile
 		z.spares.remove(b)
-		unspared := b.spare.end()
+		unspared := b.spare.giveBack(true)
 		watch.lap("kill")
 		if z.buryAll(b) {
 			_ = b.removeGroup() // if it cannot be yet, release tells

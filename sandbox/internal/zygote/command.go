@@ -177,41 +177,12 @@ func (z *zygote) planOf(req *wire.StartRequest, raw []byte) (*plan.Plan, error) 
 	if req.Base == 0 {
 		return plan.Decode(rest)
 	}
-	base, err := z.base(req.Base, first)
+	base, err := z.bases.find(req.Base, first)
 	if err != nil {
 		return nil, err
 	}
 	return plan.DecodeAfter(base, rest)
 }
-
-// base is the one with that number, which is kept if it comes along.
-func (z *zygote) base(number uint64, encoded []byte) (*plan.Plan, error) {
-	z.mu.Lock()
-	base := z.bases[number]
-	z.mu.Unlock()
-	switch {
-	case base != nil:
-		return base, nil
-	case len(encoded) == 0:
-		return nil, errNoBase
-	}
-	base, err := plan.Decode(encoded)
-	if err != nil {
-		return nil, err
-	}
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	if z.bases == nil || len(z.bases) >= maxBases {
-		z.bases = map[uint64]*plan.Plan{}
-	}
-	z.bases[number] = base
-	return base, nil
-}
-
-// maxBases bounds what is kept of plans.
-const maxBases = 128
-
-var errNoBase = errors.New("the plan's base is not here")
 
 func closeFD(fd int) {
 	if fd >= 0 {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/pause"
-	"github.com/belljar-go/belljar/sandbox/internal/plan"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +30,9 @@ type zygote struct {
 
 	traffic traffic
 
+	bases planStore // that plans of commands begin with
+	plans planStore // of sandboxes, that others may be made by
+
 	templates templates
 
 	handlers sync.WaitGroup // requests under way, and what they have left to be done
@@ -38,8 +40,6 @@ type zygote struct {
 	mu       sync.Mutex
 	boxes    map[uint64]*box
 	commands map[uint64]*command
-	bases    map[uint64]*plan.Plan   // that plans of commands begin with
-	plans    map[uint64]*plan.Plan   // of sandboxes, that others may be made by
 	launches map[*launch.Handle]bool // of sandboxes that are being set up
 	leaving  bool                    // the host program is gone
 	lastBox  atomic.Uint64
@@ -67,7 +67,7 @@ func serve() {
 	if err != nil {
 		fatal(err)
 	}
-	z := &zygote{conn: conn, boxes: map[uint64]*box{}, commands: map[uint64]*command{}}
+	z := &zygote{conn: conn, boxes: map[uint64]*box{}, commands: map[uint64]*command{}, bases: planStore{most: 128}, plans: planStore{most: 16}}
 	z.nets.traffic = &z.traffic
 	z.groups.begun = time.Now()
 	z.groups.host = os.Getppid() // it waits for this process to be ready, so it is still there

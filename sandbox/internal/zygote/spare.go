@@ -116,20 +116,13 @@ func (s *spare) withoutJoiner() {
 }
 
 // drop gives everything back; if over is set, for good.
-func (s *spare) drop(over bool) {
+func (s *spare) drop(over bool) { s.giveBack(over)() }
+
+// giveBack is drop but for waiting for the joiner's end, which the returned function does: it takes as long as PID 1 to go if it is the last that has the namespaces.
+func (s *spare) giveBack(over bool) (wait func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = s.over || over
-	s.unready()
-	s.withoutJoiner()
-	s.withoutLeaf()
-}
-
-// end gives everything back, for good. The returned function waits for the joiner, which takes as long as PID 1 to go if it is the last that has the namespaces.
-func (s *spare) end() (wait func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.over = true
 	s.unready()
 	j := s.joiner
 	s.joiner = nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/mounts"
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
 	"golang.org/x/sys/unix"
@@ -21,8 +22,8 @@ type templates struct {
 
 	mu     sync.Mutex
 	byID   map[uint64]*template
-	mounts int // /proc/thread-self/mounts, which tells of changes to the host's mounts; 0: not open yet
-	home   int // the mount namespace of this process, and its root; 0: not open yet
+	mounts mounts.Watch // of the host's
+	home   int          // the mount namespace of this process, and its root; 0: not open yet
 	root   int
 	idle   *time.Timer
 }
@@ -160,22 +161,15 @@ func (ts *templates) rest() {
 func (ts *templates) watchMounts() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if ts.mounts == 0 {
-		fd, err := unix.Open("/proc/thread-self/mounts", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return // without it no template is ever good
-		}
-		ts.mounts = fd
+	if ts.mounts.Begin() != nil {
+		return // without it no template is ever good
 	}
 	ts.dropOld()
 }
 
 // dropOld lets all templates go if something has been mounted or unmounted on the host: it may be below what they have bound. The caller holds the lock.
 func (ts *templates) dropOld() {
-	// The file is always readable; a change shows as an error (proc_pid_mounts(5)).
-	fds := []unix.PollFd{{Fd: int32(ts.mounts), Events: unix.POLLPRI}}
-	n, err := unix.Poll(fds, 0)
-	if ts.mounts != 0 && err == nil && (n == 0 || fds[0].Revents&(unix.POLLERR|unix.POLLPRI) == 0) {
+	if changed, err := ts.mounts.Changed(); err == nil && !changed {
 		return
 	}
 	for id := range ts.byID {
@@ -189,25 +183,47 @@ func (ts *templates) enter(id uint64) (*launch.Mounts, error) {
 	if err != nil {
 		return nil, err
 	}
+	home, err := ts.homeNS()
+	if err == nil {
+		err = ts.openRoot()
+	}
+	if err != nil {
+		_ = unix.Close(ns)
+		return nil, &stageError{"template", "open", "mount namespace", err}
+	}
+	return &launch.Mounts{NS: ns, Home: home, Root: ts.root}, nil
+}
+
+// homeNS returns the mount namespace of this process, which stays open.
+func (ts *templates) homeNS() (home int, err error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.home == 0 {
-		home, err := launch.Home("mnt")
-		if err == nil {
-			ts.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		}
-		if err == nil {
-			if err = launch.CanReturn(ts.root); err != nil {
-				_ = unix.Close(ts.root)
-			}
-		}
-		if err != nil {
-			closeFDs([]int{ns, home})
-			return nil, &stageError{"template", "open", "mount namespace", err}
+		if home, err = launch.Home("mnt"); err != nil {
+			return -1, err
 		}
 		ts.home = home
 	}
-	return &launch.Mounts{NS: ns, Home: ts.home, Root: ts.root}, nil
+	return ts.home, nil
+}
+
+// openRoot opens the root of this process, if it can be returned to.
+func (ts *templates) openRoot() error {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.root != 0 {
+		return nil
+	}
+	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err = launch.CanReturn(root); err != nil {
+		_ = unix.Close(root)
+		return err
+	}
+	ts.root = root
+	return nil
 }
 
 // open returns a descriptor of a template's mount namespace, which the caller owns.
@@ -238,11 +254,15 @@ func (ts *templates) clone(id uint64) (int, error) {
 		return -1, err
 	}
 	defer unix.Close(ns)
+	home, err := ts.homeNS()
+	if err != nil {
+		return -1, &stageError{"template", "open", "mount namespace", err}
+	}
 	var tree int
 	done := make(chan struct{})
 	ts.thread() <- func() {
 		defer close(done)
-		tree, err = cloneRoot(ns)
+		tree, err = cloneRoot(home, ns)
 	}
 	<-done
 	if err != nil {
@@ -266,12 +286,7 @@ func (ts *templates) thread() chan<- func() {
 }
 
 // cloneRoot clones all that is mounted in a mount namespace, which only a process in it may do.
-func cloneRoot(ns int) (tree int, err error) {
-	home, err := launch.Home("mnt")
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(home)
+func cloneRoot(home, ns int) (tree int, err error) {
 	err = launch.Away(home, unix.CLONE_NEWNS, func() (err error) {
 		if err = unix.Setns(ns, unix.CLONE_NEWNS); err == nil {
 			tree, err = unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)

@@ -51,7 +51,8 @@ func TestTemplates(t *testing.T) {
 		for id := range ts.byID {
 			ts.drop(id)
 		}
-		_ = unix.Close(ts.mounts)
+		ts.mounts.Close()
+		_ = unix.Close(ts.home)
 		ts.idle.Stop()
 		close(ts.tasks)
 	}()

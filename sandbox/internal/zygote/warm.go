@@ -17,7 +17,7 @@ func (z *zygote) warm(m *wire.Message) (*wire.Answer, []int, error) {
 	if err := m.Decode(&req); err != nil {
 		return nil, nil, err
 	}
-	base, err := z.base(req.Base, m.Raw)
+	base, err := z.bases.find(req.Base, m.Raw)
 	if errors.Is(err, errNoBase) {
 		return &wire.Answer{NoBase: true}, nil, err
 	}
