@@ -19,7 +19,7 @@ func TestSheet(t *testing.T) {
 	cmd := start(t, leaf, "/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; (:); sleep 100")
 	s, fds, ok := leaf.Sheet()
 	if !ok {
-		t.Skip("this host's hierarchy does not tell in one file whether a group is empty")
+		skip(t, "this host's hierarchy does not tell in one file whether a group is empty")
 	}
 	read := func() [][]byte {
 		texts := make([][]byte, len(fds))

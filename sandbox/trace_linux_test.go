@@ -95,7 +95,7 @@ func TestReportStages(t *testing.T) {
 // Not parallel: there is one trace in a process.
 func TestTrace(t *testing.T) {
 	if trace.IsEnabled() {
-		t.Skip("a trace is being taken already")
+		skip(t, "a trace is being taken already")
 	}
 	work := func(name string) {
 		sb, err := New(WithName(name))
