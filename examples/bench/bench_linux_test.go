@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/sandbox"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 func small(t *testing.T) *config {
 	t.Helper()
 	return &config{
-		n: 3, out: t.TempDir(), peers: "none", only: "latency,stages,jobs,throughput,heap,busy,live,life", source: ".",
+		n: 3, out: t.TempDir(), peers: "none", only: "latency,kernel,stages,jobs,throughput,heap,busy,live,life", source: ".",
 		heaps: "0,8", callers: "1,2", live: "0,3", busy: 5, each: time.Millisecond, tolerance: 0.5, rest: time.Microsecond, life: 3,
 	}
 }
@@ -58,6 +59,11 @@ func TestBench(t *testing.T) {
 	assert.Equal(t, 3, r.Life[2].Sandboxes)
 	assert.Positive(t, r.Life[2].Files)
 	if os.Geteuid() == 0 {
+		require.Len(t, r.Kernel, 5)
+		for _, row := range r.Kernel {
+			assert.Equal(t, 3, row.N, row.Name)
+			assert.Positive(t, row.CPU, row.Name)
+		}
 		require.NotNil(t, r.Idle)
 		assert.Equal(t, 3, r.Idle.Count)
 		assert.Positive(t, r.Idle.Inside)
@@ -88,6 +94,23 @@ func TestBench(t *testing.T) {
 		}
 	}
 	assert.Contains(t, out.String(), "big: not asked for", "what is left out is said")
+}
+
+// The groups that are measured are made beside a sandbox's, as deep as a command's, and are gone afterwards.
+func TestTreesOf(t *testing.T) {
+	host := cgroup.ParseHost(strings.Join([]string{
+		"30 20 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw",
+		"31 20 0:27 /slice /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct",
+		"32 20 0:28 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer",
+		"33 20 0:29 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids",
+	}, "\n"), "3:cpuacct,cpu:/slice\n2:freezer:/\n1:pids:/\n0::/\n", "hugetlb")
+	trees := treesOf(host, "3:cpuacct,cpu:/slice/a/belljar-1-2/s/job-1\n2:freezer:/belljar-1-2/s\n1:pids:/elsewhere\n0::/belljar-1-2/s/job-1\n")
+	assert.Equal(t, []tree{
+		{group: "/sys/fs/cgroup/cpu,cpuacct/a/belljar-1-2/bench", leaf: "/sys/fs/cgroup/cpu,cpuacct/a/belljar-1-2/bench/leaf"},
+		{group: "/sys/fs/cgroup/freezer/belljar-1-2/bench"},
+		{group: "/sys/fs/cgroup/unified/belljar-1-2/bench", leaf: "/sys/fs/cgroup/unified/belljar-1-2/bench/leaf"},
+	}, trees)
+	assert.Empty(t, treesOf(host, "1:pids:/\n"))
 }
 
 func has(lines []Line, name string) bool {

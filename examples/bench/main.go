@@ -44,7 +44,7 @@ type config struct {
 }
 
 // sections are the parts of a run, in order.
-var sections = []string{"latency", "stages", "jobs", "throughput", "heap", "busy", "live", "life", "big"}
+var sections = []string{"latency", "kernel", "stages", "jobs", "throughput", "heap", "busy", "live", "life", "big"}
 
 func main() {
 	playWorker()
@@ -152,6 +152,7 @@ func (c *config) measure(ctx context.Context) (r *Results, err error) {
 		do      func() error
 	}{
 		{"latency", func() error { return c.latency(l, ours, r) }},
+		{"kernel", func() error { return c.kernel(l, r) }},
 		{"stages", func() (err error) { r.Stages, r.GivenUp, err = l.stages(max(c.n/3, 1), c.rest); return err }},
 		{"jobs", func() (err error) { r.Jobs, err = l.works(max(c.n/20, 1)); return err }},
 		{"throughput", func() (err error) { r.Throughput, err = throughput(c.withFast(l, ours), callers, c.each); return err }},
@@ -256,6 +257,16 @@ func (c *config) latency(l *lab, ours []*subject, r *Results) (err error) {
 		r.Left = append(r.Left, row.Name+": "+row.Absent)
 	}
 	return nil
+}
+
+// kernel measures what the kernel takes by itself, where that can be had.
+func (c *config) kernel(l *lab, r *Results) (err error) {
+	if os.Geteuid() != 0 {
+		r.Left = append(r.Left, "kernel: namespaces and cgroups without a sandbox need root")
+		return nil
+	}
+	r.Kernel, err = l.kernel(c.n, c.rest)
+	return err
 }
 
 // find returns the subject of that name, which there is.

@@ -18,7 +18,8 @@ type Results struct {
 	N          int         `json:"n"`
 	Rest       int64       `json:"rest_ns"` // before each turn
 	Latency    []Row       `json:"latency"`
-	BackToBack []Row       `json:"back_to_back"` // the same without a rest
+	BackToBack []Row       `json:"back_to_back"`     // the same without a rest
+	Kernel     []Row       `json:"kernel,omitempty"` // what the kernel takes for parts of a sandbox by itself
 	Stages     []Breakdown `json:"stages"`
 	GivenUp    []string    `json:"given_up,omitempty"`   // limits that this host cannot enforce
 	Heap       []Line      `json:"heap,omitempty"`       // x: MiB, y: ms
@@ -86,6 +87,10 @@ func (r *Results) print(w io.Writer) {
 	if len(r.BackToBack) > 0 {
 		fmt.Fprintf(t, "\nwithout a rest\tp10 ms\tmedian\tp99\tx p10\tx median\t\t\tn\t\n")
 		printRows(t, r.BackToBack)
+	}
+	if len(r.Kernel) > 0 {
+		fmt.Fprintf(t, "\nwhat the kernel takes by itself\tp10 ms\tmedian\tp99\tx p10\tx median\tCPU ms\tx CPU\tn\t\n")
+		printRows(t, r.Kernel)
 	}
 	if len(r.Busy) > 0 {
 		fmt.Fprintf(t, "\nwith busy goroutines\tp10 ms\tmedian\tp99\tx p10\tx median\t\t\tn\t\n")

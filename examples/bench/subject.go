@@ -73,7 +73,11 @@ func (l *lab) floor() *subject {
 
 // spawn runs a program to its end, with nothing around it.
 func spawn(path string, extra *os.File, argv ...string) error {
-	attr := &syscall.ProcAttr{Files: []uintptr{devNull.Fd(), devNull.Fd(), devNull.Fd()}, Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}
+	return spawnWith(nil, path, extra, argv...)
+}
+
+func spawnWith(sys *syscall.SysProcAttr, path string, extra *os.File, argv ...string) error {
+	attr := &syscall.ProcAttr{Sys: sys, Files: []uintptr{devNull.Fd(), devNull.Fd(), devNull.Fd()}, Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}
 	if extra != nil {
 		attr.Files = append(attr.Files, extra.Fd())
 	}
