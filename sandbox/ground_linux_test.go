@@ -22,7 +22,7 @@ func TestGroundIsLikeTheWhole(t *testing.T) {
 	clone := begun(t, opts...)
 	whole := newBox(t, append(opts, WithEnv("OTHER=1"))...)
 	require.Nil(t, whole.engine.setup.template)
-	require.True(t, clone.engine.setup.ground)
+	require.NotZero(t, clone.engine.setup.ground)
 	looksAlike(t, whole, clone,
 		"sed 's/ - \\([^ ]*\\).*/ \\1/' /proc/self/mountinfo | cut -d' ' -f5- | sort", // where, how, of which kind
 		"find / -path /usr -prune -o -path /proc -prune -o -print | sort",
@@ -52,8 +52,12 @@ true`)
 func TestGroundHasNothingOfTheHost(t *testing.T) {
 	t.Parallel()
 	_, opts := tinyRoot(t)
-	sb := begun(t, opts...)
-	require.True(t, sb.engine.setup.ground)
+	t.Run("a root of the caller's", func(t *testing.T) { beneathIsTheGround(t, begun(t, opts...)) })
+	t.Run("the default root", func(t *testing.T) { beneathIsTheGround(t, templated(t)) })
+}
+
+func beneathIsTheGround(t *testing.T, sb *Sandbox) {
+	require.NotZero(t, sb.engine.setup.ground)
 	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", sb.PID()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	require.NoError(t, err)
 	defer unix.Close(ns)
@@ -109,7 +113,7 @@ func TestGroundLeavesRoom(t *testing.T) {
 	odd := append(opts, WithTmpfs("/dev/odd", "1m"))
 	for range 3 {
 		sb := newBox(t, odd...)
-		assert.False(t, sb.engine.setup.ground)
+		assert.Zero(t, sb.engine.setup.ground)
 		assert.Equal(t, "ok", sh(t, sb, "echo ok > /dev/odd/f; cat /dev/odd/f"))
 	}
 }

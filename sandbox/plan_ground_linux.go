@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A ground is a template for roots of the caller's, which have nothing to share: a mount namespace with no more in it than has to be in sight while such a root is
-// made. PID 1 is cloned in there, so that it has neither to copy the host's mounts nor to get rid of them, and finds a finished /dev.
+// A ground is what roots are made on: a mount namespace with no more in it than has to be in sight meanwhile. The default root is the clone of a template there; a root of the caller's
+// has no tree to share. PID 1 is cloned in there, so that it has neither to copy the host's mounts nor to get rid of them, and finds a finished /dev, of which a root of the caller's gets a clone.
 //
 // What is in it: a proc, without which the kernel lets nobody mount another (see newProc), of a PID namespace in which there never was another process than the one that made the
 // ground; /dev with its nodes, links and mount points, read-only as that of other templates and nobody's inside; and an empty directory. Nothing is the host's but the device nodes

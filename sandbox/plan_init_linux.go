@@ -106,6 +106,7 @@ func newRootPlan(a assembler, s *spec, f *hostFacts, ids idPlan, ops []rootfs.Op
 	case groundedPart:
 		r.fresh = devTargets()
 	}
+	r.grounded = part == ownPart || part == groundedPart
 	return r
 }
 

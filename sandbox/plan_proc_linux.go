@@ -74,7 +74,7 @@ func (r *rootPlan) mask(i int, target string) {
 	case procFile:
 		r.cover(r.trees[i], target)
 	case procDir:
-		if r.part == groundedPart {
+		if r.grounded {
 			r.cover(r.trees[i], target)
 			break
 		}
@@ -85,7 +85,7 @@ func (r *rootPlan) mask(i int, target string) {
 // openMask takes that handle.
 func (r *rootPlan) openMask(i int, target string) {
 	switch kind := r.facts.proc[target]; {
-	case kind == procDir && r.part == groundedPart:
+	case kind == procDir && r.grounded:
 		r.trees[i] = r.takeNothing()
 	case kind == procFile:
 		r.trees[i] = r.openTree("/dev/null")

@@ -49,6 +49,7 @@ type rootPlan struct {
 	mayChroot bool       // may stand in for pivot_root
 	pivots    []plan.Reg // results of pivot_root where it may
 	part      rootPart
+	grounded  bool     // it is made on a ground, and nothing of the host is in sight
 	fresh     []string // targets that are not part of the template
 	layered   bool     // a layer in memory lies over the root
 	// writable: over that is one that the job may write to.
@@ -99,7 +100,7 @@ func (r *rootPlan) alone() {
 
 // open is the first part.
 func (r *rootPlan) open() {
-	if !r.early && r.part != groundedPart { // whose mounts are alone
+	if !r.early && !r.grounded { // whose mounts are alone
 		r.alone()
 	}
 	r.Stage("root")
@@ -316,7 +317,7 @@ func (r *rootPlan) pivot() {
 
 // pivotTo makes a mount the root, and lets go of the old one.
 func (r *rootPlan) pivotTo(root plan.Reg) {
-	if r.part == groundedPart && !r.layered {
+	if r.grounded && !r.layered {
 		r.enterRoot(root)
 		return
 	}

@@ -13,7 +13,7 @@ import (
 // A template is the part of a root that all sandboxes of a shape can share, since none can write to it: the tree of the default root with its links,
 // files, mount points and what is bound from the host by name, and /dev with its nodes. It is made once, in a mount namespace of its own which the zygote holds,
 // and each sandbox gets a clone of the tree whose ids are mapped to its own. Only then is added what is a sandbox's alone: file systems in memory, devpts,
-// mqueue and proc, what the caller binds, and files in any of these.
+// mqueue and proc, what the caller binds, and files in any of these. It is done on a ground.
 
 // rootPart says of which part of a root a plan is.
 type rootPart uint8

@@ -39,9 +39,9 @@ type initSetup struct {
 	*initPlan
 	id       uint64      // of the zygote's copy of the plan; 0: it has none
 	known    atomic.Bool // the zygote has it
-	template *plan.Plan  // what made the template that the plan goes on from; nil: there is none
-	number   uint64      // of that
-	ground   bool        // it is a ground
+	template *plan.Plan  // what made the template, or the ground alone, that the plan goes on from; nil: there is none
+	number   uint64      // of the template; 0: there is a ground alone
+	ground   uint64      // number of the ground
 }
 
 type baseKey struct {

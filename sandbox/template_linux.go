@@ -8,6 +8,7 @@ import (
 
 	"github.com/belljar-go/belljar/rootfs"
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
 	"golang.org/x/sys/unix"
 )
@@ -55,12 +56,16 @@ func (e *engine) useTemplate(src *sources) {
 
 // makeTemplate has the zygote make a template.
 func (e *engine) makeTemplate(t *template, src *sources) (*initSetup, error) {
-	if t.ground {
-		s := &initSetup{template: compileGround(e.spec, e.facts), ground: true}
-		s.initPlan = compileInitPart(e.spec, e.facts, e.ids, t.ops, src, e.walls.landlock, groundedPart)
-		return s, e.askTemplate(s, nil)
+	ground := compileGround(e.spec, e.facts)
+	s := &initSetup{id: e.z.next.Add(1), template: ground, ground: e.z.next.Add(1)}
+	if err := e.askTemplate(s.ground, ground, unix.CLONE_NEWPID, nil); err != nil {
+		return nil, err
 	}
 	ops := t.ops
+	if t.ground {
+		s.initPlan = compileInitPart(e.spec, e.facts, e.ids, ops, src, e.walls.landlock, groundedPart)
+		return s, nil
+	}
 	full := &sources{at: map[string]source{}, layered: src.layered}
 	var fixed []string
 	for _, op := range ops {
@@ -77,20 +82,15 @@ func (e *engine) makeTemplate(t *template, src *sources) (*initSetup, error) {
 			return nil, unix.ENOENT
 		}
 	}
-	s := &initSetup{template: compileTemplate(e.spec, e.facts, ops, full)}
+	s.template, s.number = compileTemplate(e.spec, e.facts, ops, full), e.z.next.Add(1)
 	s.initPlan = compileInitPart(e.spec, e.facts, e.ids, ops, full, e.walls.landlock, ownPart)
-	return s, e.askTemplate(s, fixed)
+	return s, e.askTemplate(s.number, s.template, 0, fixed)
 }
 
-// askTemplate numbers what has been compiled, and asks the zygote for it.
-func (e *engine) askTemplate(s *initSetup, fixed []string) error {
-	s.id, s.number = e.z.next.Add(1), e.z.next.Add(1)
-	flags := uint64(unix.CLONE_FILES)
-	if s.ground {
-		flags |= unix.CLONE_NEWPID
-	}
-	_, _, err := e.z.call(request{kind: wire.Template, plan: s.template, body: wire.TemplateRequest{
-		Template: s.number, Launch: wire.Launch{Mode: uint8(launch.Direct), Flags: flags, Timeout: launchPatience}, Sources: fixed,
+// askTemplate asks the zygote for one of that number. namespaces are those that it is made in, sources what it takes of the host by name.
+func (e *engine) askTemplate(number uint64, p *plan.Plan, namespaces uint64, sources []string) error {
+	_, _, err := e.z.call(request{kind: wire.Template, plan: p, body: wire.TemplateRequest{
+		Template: number, Launch: wire.Launch{Mode: uint8(launch.Direct), Flags: unix.CLONE_FILES | namespaces, Timeout: launchPatience}, Sources: sources,
 	}})
 	return err
 }

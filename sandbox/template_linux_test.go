@@ -152,7 +152,7 @@ func faultTemplate(t *testing.T, first *Sandbox) {
 		used := false
 		stop := tampering(t, func(r *request) {
 			if req, ok := r.body.(wire.CreateRequest); ok {
-				used = req.Template != 0 && r.plan.Inject(i, injected) // a second one is without, if the template has gone meanwhile
+				used = req.Ground != 0 && r.plan.Inject(i, injected) // a second one is without, if the template has gone meanwhile
 			}
 		})
 		err = do()
@@ -184,7 +184,7 @@ func faultTemplate(t *testing.T, first *Sandbox) {
 	forget()
 	failed := false
 	stop := tampering(t, func(r *request) {
-		if req, ok := r.body.(wire.CreateRequest); ok && req.Template != 0 {
+		if req, ok := r.body.(wire.CreateRequest); ok && req.Ground != 0 {
 			failed = r.plan.Inject(at, injected)
 		}
 	})

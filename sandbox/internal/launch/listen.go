@@ -3,6 +3,7 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -115,7 +116,7 @@ func mourns(p *plan.Plan) mourning {
 
 // mother is a thread that never ends. A parent-death signal comes when the thread ends that cloned (prctl(2), PR_SET_PDEATHSIG), and threads of
 // this process do end, see onThread: any that the scheduler has may be used for that.
-var mother = sync.OnceValue(Thread)
+var mother = sync.OnceValue(newThread)
 
 func onMother(f func() int) int {
 	result := make(chan int, 1)
@@ -226,7 +227,7 @@ func (l *launch) adopt() {
 func errnoFrom(res int) error { return syscall.Errno(-res) }
 
 func errnoOf(err error) syscall.Errno {
-	if e, ok := err.(syscall.Errno); ok {
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
 		return e
 	}
 	return unix.EIO

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mounts is a mount namespace that a process is to start in, at its root.
+// Mounts is a mount namespace that a process is to start in, or a thread to visit, at its root.
 type Mounts struct {
 	NS   int
-	Home int // the parent's own
-	Root int // the parent's root directory, which need not be that of its mount namespace
+	Home int // this process's own
+	Root int // this process's root directory, which need not be that of its mount namespace
 }
 
 // CanReturn tells whether a thread that has been in another mount namespace could take that directory for its root again, which a filter of this process may forbid. A thread of no other
@@ -63,10 +63,16 @@ func (l *launch) inNet(f func() error) error {
 }
 
 func (l *launch) inMounts(f func() error) error {
-	m := l.Mounts
-	if m == nil {
+	if l.Mounts == nil {
 		return f()
 	}
+	err := l.Mounts.Visit(f)
+	l.lost = errors.Is(err, ErrMounts)
+	return err
+}
+
+// Visit runs f on this thread, which is in that mount namespace meanwhile, and which nobody else gets. An error that matches ErrMounts says that it could not be entered.
+func (m *Mounts) Visit(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	// Whoever enters a mount namespace must share its root and current directory with nobody (setns(2)).
@@ -75,8 +81,7 @@ func (l *launch) inMounts(f func() error) error {
 		err = unix.Setns(m.NS, unix.CLONE_NEWNS)
 	}
 	if err != nil {
-		l.lost = true
-		return err
+		return fmt.Errorf("%w: %w", ErrMounts, err)
 	}
 	defer func() {
 		// It is the root of that namespace to which setns(2) takes a thread.

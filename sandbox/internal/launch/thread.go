@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Thread starts a thread that never ends, which does what is sent to it, one after the other.
-func Thread() chan<- func() {
+// newThread starts a thread that never ends, which does what is sent to it, one after the other.
+func newThread() chan<- func() {
 	work := make(chan func())
 	go func() {
 		runtime.LockOSThread()

@@ -98,9 +98,9 @@ type CreateRequest struct {
 	Work string
 	// Ruleset is the register with the Landlock ruleset that commands are restricted by; negative: there is none.
 	Ruleset int32
-	// Template, unless 0, is the number of a template of which the plan's third input is a clone; or, with Ground, whose mount namespace PID 1 starts in.
+	// Template, unless 0, is the number of a template of which the plan's third input is a clone; Ground, unless 0, of one in whose mount namespace PID 1 starts.
 	Template uint64
-	Ground   bool
+	Ground   uint64
 	// Net: PID 1 starts in a network namespace of the sandbox's own, which the zygote makes, ahead of time if it can.
 	Net bool
 	// Plan, unless 0, is a number by which the plan can be named in later requests, which then need not have it.

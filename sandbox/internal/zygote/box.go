@@ -221,13 +221,14 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		Flags: req.Launch.Flags, Cgroup: -1, Until: deadline(req.Launch.Timeout), Keep: plan.None, Handle: &launch.Handle{}, Beside: beside,
 	}
 	defer z.launching(r.Handle)()
-	if req.Template != 0 && req.Ground {
-		if r.Mounts, err = z.templates.enter(req.Template); err != nil {
+	if req.Ground != 0 {
+		if r.Mounts, err = z.templates.enter(req.Ground); err != nil {
 			a.NoTemplate = errors.Is(err, errNoTemplate)
 			return err
 		}
 		*spent = append(*spent, r.Mounts.NS)
-	} else if req.Template != 0 {
+	}
+	if req.Template != 0 {
 		tree, err := z.templates.clone(req.Template)
 		if err != nil {
 			a.NoTemplate = true

@@ -17,9 +17,6 @@ import (
 
 // templates are roots that sandboxes can be begun from, each in a mount namespace of its own in which nothing runs.
 type templates struct {
-	once  sync.Once
-	tasks chan<- func() // for the thread that enters them
-
 	mu     sync.Mutex
 	byID   map[uint64]*template
 	mounts mounts.Watch // of the host's
@@ -41,8 +38,8 @@ type found struct {
 }
 
 const (
-	// maxTemplates bounds how many there are.
-	maxTemplates = 8
+	// maxTemplates bounds how many there are, grounds included.
+	maxTemplates = 16
 	// templatesIdle is how long one is kept that nobody uses.
 	templatesIdle = 30 * time.Second
 )
@@ -177,7 +174,7 @@ func (ts *templates) dropOld() {
 	}
 }
 
-// enter says where a process starts that is to be in a template's mount namespace. The caller owns the namespace's descriptor.
+// enter says where a process starts, or a thread goes, that is to be in a template's mount namespace. The caller owns the namespace's descriptor.
 func (ts *templates) enter(id uint64) (*launch.Mounts, error) {
 	ns, err := ts.open(id)
 	if err != nil {
@@ -247,51 +244,19 @@ func (ts *templates) open(id uint64) (int, error) {
 	return ns, nil
 }
 
-// clone returns a copy of a template's tree, attached nowhere. The caller owns the descriptor.
-func (ts *templates) clone(id uint64) (int, error) {
-	ns, err := ts.open(id)
+// clone returns a copy of a template's tree, attached nowhere, which only a thread in its mount namespace can make. The caller owns the descriptor.
+func (ts *templates) clone(id uint64) (tree int, err error) {
+	m, err := ts.enter(id)
 	if err != nil {
 		return -1, err
 	}
-	defer unix.Close(ns)
-	home, err := ts.homeNS()
-	if err != nil {
-		return -1, &stageError{"template", "open", "mount namespace", err}
-	}
-	var tree int
-	done := make(chan struct{})
-	ts.thread() <- func() {
-		defer close(done)
-		tree, err = cloneRoot(home, ns)
-	}
-	<-done
+	defer unix.Close(m.NS)
+	err = m.Visit(func() (err error) {
+		tree, err = unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		return err
+	})
 	if err != nil {
 		return -1, &stageError{"template", "open_tree", "/", err}
 	}
 	return tree, nil
-}
-
-// thread is one that enters the mount namespaces of templates. It stays in the one that it was in last no longer than that is wanted: see cloneRoot.
-func (ts *templates) thread() chan<- func() {
-	ts.once.Do(func() {
-		ts.tasks = launch.Thread()
-		ts.tasks <- func() {
-			// Whoever enters a mount namespace must share its root and current directory with nobody (setns(2)).
-			if err := unix.Unshare(unix.CLONE_FS); err != nil {
-				fatal(fmt.Errorf("unshare: %w", err))
-			}
-		}
-	})
-	return ts.tasks
-}
-
-// cloneRoot clones all that is mounted in a mount namespace, which only a process in it may do.
-func cloneRoot(home, ns int) (tree int, err error) {
-	err = launch.Away(home, unix.CLONE_NEWNS, func() (err error) {
-		if err = unix.Setns(ns, unix.CLONE_NEWNS); err == nil {
-			tree, err = unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
-		}
-		return err
-	})
-	return tree, err
 }

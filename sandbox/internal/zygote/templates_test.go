@@ -53,8 +53,8 @@ func TestTemplates(t *testing.T) {
 		}
 		ts.mounts.Close()
 		_ = unix.Close(ts.home)
+		_ = unix.Close(ts.root)
 		ts.idle.Stop()
-		close(ts.tasks)
 	}()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
