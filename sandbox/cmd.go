@@ -57,8 +57,9 @@ type Cmd struct {
 	copiers sync.WaitGroup
 	readers []*os.File // our ends that are read from
 	writers []*os.File // our ends that are written to
+	inlet   *inlet     // of standard input
 	copyErr atomic.Pointer[error]
-	sinks   []sink
+	sinks   []*sink
 	relays  []*os.File    // ends of the caller's pipes that output is copied to
 	waiting chan struct{} // closed by Wait
 	meter   *meter
@@ -107,6 +108,10 @@ func (c *Cmd) begin(ctx context.Context, whole bool) error {
 	err := c.start(ctx, whole)
 	if err != nil {
 		closeFiles(c.childs, c.readers, c.writers, c.relays, c.pipes)
+		c.inlet.close()
+		for _, s := range c.sinks {
+			s.close()
+		}
 		c.copiers.Wait()
 		c.endTask()
 	}
@@ -146,8 +151,11 @@ func (c *Cmd) start(ctx context.Context, whole bool) error {
 	if err := c.sandbox.enter("start"); err != nil {
 		return err
 	}
-	// What is copied has to be copied from the start.
-	spec.whole = whole && len(c.sinks)+len(c.writers) == 0
+	// What is copied has to be copied from the start: by whoever waits for the end, for a moment.
+	fed := c.inlet == nil || c.inlet.all
+	spec.whole = whole && fed && len(c.sinks) == 0
+	spec.alone = whole && fed && c.tty == nil && len(c.relays) == 0
+	spec.sinks = c.sinks
 	if c.proc, err = e.start(ctx, spec, files); err != nil {
 		c.sandbox.live.Done()
 		return c.sandbox.orClosed("start", e, err)
@@ -204,7 +212,7 @@ func (c *Cmd) attend(ctx context.Context) {
 		<-cut
 	}
 	ended := time.Now()
-	c.finishCopying()
+	c.finishCopying(ctx)
 	if err != nil {
 		c.waitErr = err
 	} else {

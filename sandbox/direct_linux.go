@@ -93,6 +93,8 @@ type sheet struct {
 const (
 	spinTime   = 700 * time.Microsecond
 	directTime = 2 * time.Millisecond
+	// drainTimes is how long a command's output may wait for somebody who takes it.
+	drainTimes = 350 * time.Microsecond
 	// offerTime is how long an offer is waited for that is on its way. To make it takes the zygote less than to start a command.
 	offerTime = time.Millisecond
 	// directFrom is which command of a sandbox is the first that asks for offers. Many run a single one.
@@ -101,11 +103,13 @@ const (
 
 // may tells whether a command can be started so.
 func (d *direct) may(e *engine, c *commandSpec, base *commandBase) bool {
-	return c.whole && e.walls.listening == nil && base.held && e.grouped && !c.keep && c.limits.WallTime == 0 && c.limits.CPUTime == 0 && tamper.Load() == nil
+	return c.alone && e.walls.listening == nil && base.held && e.grouped && !c.keep && c.limits.WallTime == 0 && c.limits.CPUTime == 0 && tamper.Load() == nil
 }
 
 func likeOf(e *engine, c *commandSpec, base *commandBase) like {
-	return like{base: base, limits: c.limits, own: c.own, spec: e.inForce()}
+	l := like{base: base, limits: c.limits, own: c.own, spec: e.inForce()}
+	l.limits.Output, l.own.Output = 0, 0 // which is seen to here
+	return l
 }
 
 // remember notes a command that an offer may be like.
@@ -325,7 +329,7 @@ func (e *engine) startDirect(ctx context.Context, c *commandSpec, base *commandB
 	if sent {
 		d.begun++
 		d.remember(o.id, l)
-		if d.await(directTime) {
+		if d.awaitEnd(c.sinks) {
 			m, err := d.receive(o.id)
 			if m != nil || err != nil {
 				return e.directEnd(o, m, err, started, false)
@@ -343,17 +347,47 @@ var (
 
 // await waits for something to come, a moment longer than spinTime at least.
 func (d *direct) await(left time.Duration) bool {
+	return d.awaitIn(left, left, func() bool { return true })
+}
+
+// awaitEnd waits for the end of a command for as long as it is nobody's else, and takes what it writes: not when it comes, which for every line would be a change of threads, but before
+// the pipe is full, as a rule. What is more than a pipe holds is for others to copy.
+func (d *direct) awaitEnd(sinks []*sink) bool {
+	if len(sinks) == 0 {
+		return d.await(directTime)
+	}
+	return d.awaitIn(directTime, drainTimes, func() bool {
+		room := true
+		for _, s := range sinks {
+			room = s.drain() && room
+		}
+		return room
+	})
+}
+
+// awaitIn is await in steps, after each of which it goes on if meanwhile says so.
+func (d *direct) awaitIn(left, step time.Duration, meanwhile func() bool) bool {
+	spin := time.Duration(0)
 	if spins() {
 		if spinners.Add(1) == 1 {
-			left -= spinTime
-			if d.line.Spin(spinTime) {
-				spinners.Add(-1)
-				return true
-			}
+			spin = spinTime
 		}
-		spinners.Add(-1)
+		defer spinners.Add(-1)
 	}
-	return d.line.Wait(left)
+	for left > 0 {
+		now, wait := min(left, step), d.line.Wait
+		if spin > 0 {
+			now, wait = min(now, spin), d.line.Spin
+		}
+		if wait(now) {
+			return true
+		}
+		left, spin = left-now, spin-now
+		if !meanwhile() {
+			return false
+		}
+	}
+	return false
 }
 
 // followDirect leaves the command to the zygote.
@@ -452,5 +486,5 @@ func (e *engine) directExited(id uint64, m *wire.Message, cut bool) (*process, e
 func (e *engine) finished(id uint64, x *wire.Exit, cut bool) *process {
 	exit := make(chan *wire.Exit, 1)
 	exit <- x
-	return &process{e: e, id: id, pid: x.PID, exit: exit, cut: cut, offer: true}
+	return &process{e: e, id: id, pid: x.PID, exit: exit, cut: cut, offer: true, over: true}
 }

@@ -154,7 +154,6 @@ func TestNotDirect(t *testing.T) {
 		"cpu":    func(c *Cmd) { c.Limits.CPUTime = time.Hour },
 		"memory": func(c *Cmd) { c.Limits.Memory = 64 << 20 },
 		"pids":   func(c *Cmd) { c.Limits.Pids = 3 },
-		"output": func(c *Cmd) { c.Stdout = &strings.Builder{} },
 		"keep":   func(c *Cmd) { c.KeepLeftovers = true },
 		"extra":  func(c *Cmd) { c.ExtraFiles = []*os.File{nil} },
 	} {

@@ -374,6 +374,7 @@ type process struct {
 	sup  *supervision
 	cut  bool // the context was done before the program was known to run
 
+	over  bool // it has ended already
 	offer bool // the zygote makes one when the command has ended
 }
 

@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"context"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -32,6 +33,8 @@ type (
 
 type commandSpec struct {
 	whole  bool
+	alone  bool
+	sinks  []*sink
 	path   string
 	args   []string
 	env    []string
@@ -44,9 +47,16 @@ type commandSpec struct {
 }
 
 type process struct {
-	e   *engine
-	pid int
-	cut bool
+	e    *engine
+	pid  int
+	cut  bool
+	over bool
+}
+
+type early struct {
+	taken int
+	all   bool
+	pass  func(int)
 }
 
 var (
@@ -76,6 +86,11 @@ func (*engine) stats() (Stats, error) { return Stats{}, errNotHere }
 func (*engine) start(context.Context, *commandSpec, []programFile) (*process, error) {
 	return nil, errNotHere
 }
+
+func rawPipe(int, uint32) (int, *os.File, error) { return -1, nil, errNotHere }
+func closeRaw(int)                               {}
+func feedEarly(int, io.Reader) early             { return early{} }
+func (*sink) readNow(func([]byte) bool) bool     { return false }
 
 func (*engine) diskFull() bool                       { return false }
 func (*engine) delta() (rootfs.Delta, func(), error) { return rootfs.Delta{}, nil, errNotHere }

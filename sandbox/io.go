@@ -1,12 +1,14 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -101,12 +103,36 @@ func (c *Cmd) stdin() (programFile, error) {
 	case *os.File:
 		return givenFile(in)
 	}
-	r, w, err := c.pipe(intoJob)
+	fd, r, err := rawPipe(1, uint32(intoJob))
 	if err != nil {
 		return programFile{}, err
 	}
-	c.childs, c.writers = append(c.childs, r), append(c.writers, w)
+	c.childs = append(c.childs, r)
+	c.inlet = &inlet{fd: fd, early: feedEarly(fd, c.Stdin)}
+	if c.inlet.all {
+		c.inlet.close() // the end of the input
+	}
 	return programFile{r, true}, nil
+}
+
+// inlet is our end of the pipe that is the program's standard input.
+type inlet struct {
+	fd int // -1: it is closed, or a file's
+	early
+}
+
+func (i *inlet) close() {
+	if i != nil && i.fd >= 0 {
+		closeRaw(i.fd)
+		i.fd = -1
+	}
+}
+
+// open makes a file of it.
+func (i *inlet) open() *os.File {
+	f := os.NewFile(uintptr(i.fd), "|")
+	i.fd = -1
+	return f
 }
 
 func (c *Cmd) output(to io.Writer) (programFile, error) {
@@ -118,15 +144,15 @@ func (c *Cmd) output(to io.Writer) (programFile, error) {
 			return givenFile(f)
 		}
 	}
-	r, w, err := c.pipe(outOfJob)
+	fd, w, err := rawPipe(0, uint32(outOfJob))
 	if err != nil {
 		return programFile{}, err
 	}
-	c.childs, c.readers = append(c.childs, w), append(c.readers, r)
+	c.childs = append(c.childs, w)
 	if to == nil {
 		to = io.Discard
 	}
-	s := sink{from: r, to: to}
+	s := &sink{fd: fd, to: to}
 	if f, ok := to.(*os.File); ok {
 		if i := slices.Index(c.childs, f); i >= 0 { // of StdoutPipe or StderrPipe: ours to write to, so it must stay open
 			c.childs = slices.Delete(c.childs, i, i+1)
@@ -140,9 +166,63 @@ func (c *Cmd) output(to io.Writer) (programFile, error) {
 
 // sink is a stream on its way to a writer.
 type sink struct {
-	from *os.File
+	fd   int      // -1: it is closed, or a file's
+	from *os.File // as soon as somebody copies
 	to   io.Writer
 	own  *os.File // the writer, if it is the end of a pipe made here
+
+	room  *[earlyRoom]byte // what came before that, see drain
+	early int
+	ended bool
+}
+
+// earlyRoom is how much of a stream is taken before there is anybody who copies it, which is what fits a pipe.
+const earlyRoom = 64 << 10
+
+var earlyRooms = sync.Pool{New: func() any { return new([earlyRoom]byte) }}
+
+// open makes a file of it, which can be waited for.
+func (s *sink) open() *os.File {
+	if s.fd >= 0 {
+		s.from, s.fd = os.NewFile(uintptr(s.fd), "|"), -1
+	}
+	return s.from
+}
+
+func (s *sink) close() {
+	if s.fd >= 0 {
+		closeRaw(s.fd)
+		s.fd = -1
+	}
+	if s.from != nil {
+		_ = s.from.Close()
+	}
+	s.rest()
+}
+
+// takeEarly returns what came before anybody copied, which is good until the next call of drain or rest.
+func (s *sink) takeEarly() []byte {
+	n := s.early
+	if s.early = 0; n == 0 {
+		return nil
+	}
+	return s.room[:n]
+}
+
+func (s *sink) rest() {
+	if s.room != nil {
+		earlyRooms.Put(s.room)
+		s.room, s.early = nil, 0
+	}
+}
+
+// passive tells whether writing to it waits for nobody, so that whoever has nothing else to do may do it.
+func (s *sink) passive() bool {
+	switch s.to.(type) {
+	case *bytes.Buffer, *strings.Builder:
+		return true
+	}
+	return s.to == io.Discard
 }
 
 const (
@@ -173,30 +253,57 @@ func (c *Cmd) terminal(e *engine) (*os.File, error) {
 		return nil, err
 	}
 	c.tty = control
-	c.childs, c.readers = append(c.childs, end), append(c.readers, control)
+	c.childs = append(c.childs, end)
 	to := c.Stdout
 	if to == nil {
 		to = io.Discard
 	}
-	c.sinks = append(c.sinks, sink{from: control, to: to})
+	c.sinks = append(c.sinks, &sink{fd: -1, from: control, to: to})
 	return end, nil
 }
 
-// startCopying starts the goroutines between the caller's readers and writers and the program.
+// startCopying starts the goroutines between the caller's readers and writers and the program. Of one that has ended already finishCopying takes what there is.
 func (c *Cmd) startCopying(ctx context.Context) {
-	for _, s := range c.sinks {
-		c.copiers.Add(1)
-		go func() { defer c.copiers.Done(); c.label(ctx, "output"); c.collect(s) }()
+	if !c.proc.over {
+		for _, s := range c.sinks {
+			c.startCollecting(ctx, s)
+		}
 	}
-	var typed *os.File
-	switch {
-	case c.tty != nil && c.Stdin != nil:
-		typed = c.tty
-	case len(c.writers) > 0:
-		typed = c.writers[0]
+	typed := c.tty
+	if i := c.inlet; i != nil {
+		if i.taken > 0 {
+			i.pass(i.taken)
+		}
+		if i.all {
+			return
+		}
+		typed = i.open()
+		c.writers = append(c.writers, typed)
+	} else if c.Stdin == nil {
+		return
 	}
 	if typed != nil {
 		go func() { c.label(ctx, "input"); c.feed(typed) }()
+	}
+}
+
+func (c *Cmd) startCollecting(ctx context.Context, s *sink) {
+	c.readers = append(c.readers, s.open())
+	c.copiers.Add(1)
+	go func() { defer c.copiers.Done(); c.label(ctx, "output"); c.collect(s) }()
+}
+
+// collectNow copies what a command that has ended before anybody copied has written.
+func (c *Cmd) collectNow(ctx context.Context) {
+	for _, s := range c.sinks {
+		if s.fd < 0 {
+			continue
+		}
+		if s.passive() && s.readNow(func(b []byte) bool { return c.forward(s, b) }) {
+			s.close()
+			continue
+		}
+		c.startCollecting(ctx, s)
 	}
 }
 
@@ -212,33 +319,39 @@ func (c *Cmd) feed(to *os.File) {
 }
 
 // collect copies one stream of output until its end or the limit. Past the limit nothing is read any more.
-func (c *Cmd) collect(s sink) {
+func (c *Cmd) collect(s *sink) {
 	if s.own != nil {
 		defer s.own.Close() // the end of file for who reads the pipe
 	}
+	defer s.from.Close()
+	more := c.forward(s, s.takeEarly())
+	s.rest()
 	buf := make([]byte, 32<<10)
-	for {
+	for more {
 		n, err := s.from.Read(buf)
-		pass := c.meter.take(n)
-		if pass > 0 {
-			if _, werr := s.to.Write(buf[:pass]); werr != nil {
-				if s.own == nil || !errors.Is(werr, syscall.EPIPE) && !errors.Is(werr, os.ErrDeadlineExceeded) {
-					c.copyErr.CompareAndSwap(nil, &werr)
-				}
-				_ = s.from.Close() // the program gets SIGPIPE, as without a sandbox
-				return
-			}
-		}
-		if pass < n || err != nil {
-			// End of file, EIO of a terminal whose last user is gone, or a deadline.
-			_ = s.from.Close()
-			return
-		}
+		// The error is the end of file, EIO of a terminal whose last user is gone, or a deadline.
+		more = c.forward(s, buf[:n]) && err == nil
 	}
 }
 
+// forward writes what a stream had to say, as far as the limit lets it pass. It is false when nothing more is to be read: closing the stream then has the program get SIGPIPE, as without a
+// sandbox.
+func (c *Cmd) forward(s *sink, b []byte) bool {
+	pass := c.meter.take(len(b))
+	if pass > 0 {
+		if _, err := s.to.Write(b[:pass]); err != nil {
+			if s.own == nil || !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrDeadlineExceeded) {
+				c.copyErr.CompareAndSwap(nil, &err)
+			}
+			return false
+		}
+	}
+	return pass == len(b)
+}
+
 // finishCopying waits for the output of a command that has ended.
-func (c *Cmd) finishCopying() {
+func (c *Cmd) finishCopying(ctx context.Context) {
+	c.collectNow(ctx)
 	for _, r := range c.readers {
 		_ = r.SetReadDeadline(time.Now().Add(drainTime))
 	}

@@ -29,6 +29,8 @@ type commandSpec struct {
 	asked  time.Time // when the zygote was asked to start it
 	keep   bool
 	whole  bool     // nobody needs to know when it starts
+	alone  bool     // nor who, see direct
+	sinks  []*sink  // its output, which somebody has to take then
 	reopen []uint64 // for each of files, the rights to open it again, see reopen
 }
 

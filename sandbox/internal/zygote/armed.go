@@ -254,7 +254,12 @@ func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
 		c.kill()
 	}
 	z.goMakeSpare(c)
-	z.follow(c, conn, &wire.Answer{PID: proc.PID})
+	answer := &wire.Answer{PID: proc.PID}
+	if !c.req.Whole { // there is something to be copied
+		_ = conn.Send(wire.Reply, m.ID, answer, nil, nil)
+		answer = nil
+	}
+	z.follow(c, conn, answer)
 	a.forget()
 }
 
