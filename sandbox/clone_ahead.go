@@ -22,7 +22,7 @@ type cloneAhead struct {
 	lent    time.Time     // when the last one was handed out
 	quiet   *time.Timer   // begins a set-up some time after that; nil: none is to be
 	idle    *time.Timer   // ends the one that is ready
-	not     time.Time     // none is made before
+	vain    restraint     // when the host has changed under one
 }
 
 // readyClone is one that nobody has.
@@ -39,8 +39,6 @@ const (
 	aheadIdle = 30 * time.Second
 	// aheadPatience is how long the end of a sandbox waits for a set-up under way, which takes longer only where the host does not answer. It comes to nothing then.
 	aheadPatience = 5 * time.Second
-	// aheadPause is for how long none is made when the host has changed under one: where that happens all the time none is good for long.
-	aheadPause = time.Second
 )
 
 // take hands out the clone that is ready, or just being made, if it is what a New would make now.
@@ -67,11 +65,14 @@ func (a *cloneAhead) take(s *spec) *Sandbox {
 	}
 	if c.of != s || c.State() != Running || !c.engine.sees(c.host) {
 		a.mu.Lock()
-		a.not = time.Now().Add(aheadPause)
+		a.vain.failed()
 		a.discard(c)
 		a.mu.Unlock()
 		return nil
 	}
+	a.mu.Lock()
+	a.vain.worked()
+	a.mu.Unlock()
 	return c.Sandbox
 }
 
@@ -109,7 +110,7 @@ func (a *cloneAhead) stood(of *Sandbox) {
 func (a *cloneAhead) next(of *Sandbox) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed || a.ready != nil || a.making != nil || time.Now().Before(a.not) {
+	if a.closed || a.ready != nil || a.making != nil || !a.vain.over() {
 		return
 	}
 	a.making = make(chan struct{})

@@ -171,6 +171,7 @@ func (e *engine) set(src *sources, shown *os.File, begin *time.Time) error {
 	if err != nil {
 		return err
 	}
+	e.templateWorked()
 	e.lap("create", begin)
 	e.takeScratch(shown)
 	e.describe(e.setup.initPlan)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/belljar-go/belljar/rootfs"
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
@@ -20,12 +19,9 @@ type template struct {
 
 	mu      sync.Mutex
 	made    *initSetup // nil: not yet, or not any more
-	tried   time.Time
-	useless bool // it cannot be used here
+	vain    restraint  // when one could not be made, or was gone when it was to be used
+	useless bool       // it cannot be used here
 }
-
-// templateEvery is how soon a template that the zygote has no more is made again: on a host that mounts all the time none is good for long.
-const templateEvery = time.Second
 
 // errTemplateGone says that the zygote has no such template, so that the sandbox has to be set up without.
 var errTemplateGone = errors.New("no template")
@@ -41,10 +37,10 @@ func (e *engine) useTemplate(src *sources) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.made == nil && !t.useless && time.Since(t.tried) >= templateEvery {
-		t.tried = time.Now()
+	if t.made == nil && !t.useless && t.vain.over() {
 		made, err := e.makeTemplate(t, src)
 		if err != nil {
+			t.vain.failed()
 			return
 		}
 		t.made = made
@@ -95,6 +91,17 @@ func (e *engine) askTemplate(number uint64, p *plan.Plan, namespaces uint64, sou
 	return err
 }
 
+// templateWorked notes that it was of use.
+func (e *engine) templateWorked() {
+	if e.setup.template == nil {
+		return
+	}
+	t := &e.shape.root
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.vain.worked()
+}
+
 // withoutTemplate goes back to the whole plan if that may help after an error.
 func (e *engine) withoutTemplate(err error) bool {
 	if e.setup.template == nil {
@@ -111,6 +118,7 @@ func (e *engine) withoutTemplate(err error) bool {
 	defer t.mu.Unlock()
 	if t.made == e.setup {
 		t.made = nil
+		t.vain.failed()
 		t.useless = t.useless || refused
 	}
 	e.setup = e.shape.setup

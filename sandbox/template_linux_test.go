@@ -37,7 +37,7 @@ func begun(t testing.TB, opts ...Option) *Sandbox {
 		}
 		// Somebody has mounted something on the host, and a moment has to pass.
 		require.NoError(t, clone.Close())
-		time.Sleep(templateEvery / 4)
+		time.Sleep(restraintMost / 4)
 	}
 	t.Fatal("no clone was begun from a template")
 	return nil
@@ -107,7 +107,7 @@ func faultTemplate(t *testing.T, first *Sandbox) {
 	forget := func() {
 		shape.root.mu.Lock()
 		defer shape.root.mu.Unlock()
-		shape.root.made, shape.root.tried, shape.root.useless = nil, time.Time{}, false
+		shape.root.made, shape.root.vain, shape.root.useless = nil, restraint{}, false
 	}
 	tamperTemplates.Store(true)
 	defer tamperTemplates.Store(false)
