@@ -185,7 +185,11 @@ func (s *spare) withdraw() (*launch.Ready, *cgroup.Leaf, cgroup.Limits) {
 		return nil, nil, cgroup.Limits{}
 	}
 	if !a.ready.Disarm() {
-		a.leave(running)
+		if s.over {
+			s.armed = nil // it is killed with the sandbox, and the reporter tells: the host program may be gone, and never send a Follow
+		} else {
+			a.leave(running)
+		}
 		return nil, nil, cgroup.Limits{}
 	}
 	a.leave(revoked)
@@ -264,10 +268,16 @@ func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
 }
 
 // takeOver tells whether its caller is to go with the command.
-func (a *armed) takeOver() bool {
+func (a *armed) takeOver() bool { return a.takeOverIf(dormant, running) }
+
+// takeOverIf is takeOver if the command is in one of these states.
+func (a *armed) takeOverIf(states ...armedState) bool {
 	s := &a.box.spare
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !slices.Contains(states, a.state) {
+		return false
+	}
 	if a.state == dormant {
 		a.leave(running)
 	}
@@ -276,6 +286,24 @@ func (a *armed) takeOver() bool {
 	}
 	a.followed = true
 	return true
+}
+
+// endAbandoned ends commands of a sandbox that nobody will send a Follow for, since the host program is gone.
+func (z *zygote) endAbandoned(b *box) {
+	z.mu.Lock()
+	var all []*armed
+	for _, a := range z.armed {
+		if a.box == b && z.leaving {
+			all = append(all, a)
+		}
+	}
+	z.mu.Unlock()
+	for _, a := range all {
+		if a.takeOverIf(running) {
+			a.ready.Abandon()
+			a.neverRun()
+		}
+	}
 }
 
 // neverRun clears away a command whose program has not run. What the next one needs the next one makes: it may be the sandbox's limits that this has failed for.
