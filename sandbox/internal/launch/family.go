@@ -72,11 +72,14 @@ func known(pid int) bool {
 	return false
 }
 
-// Wait is wait4(2) for a process that was launched. Whoever launched it must wait for it in this way.
+// Wait is wait4(2) for the end of a process that was launched. Whoever launched it must wait for it in this way.
 func Wait(pid int, ws *unix.WaitStatus, flags int, ru *unix.Rusage) (int, error) {
+	if ws == nil {
+		ws = new(unix.WaitStatus)
+	}
 	for {
 		got, err := unix.Wait4(pid, ws, flags|unix.WALL, ru)
-		if err == unix.EINTR {
+		if err == unix.EINTR || got == pid && stops(*ws) {
 			continue
 		}
 		if got == pid || err == unix.ECHILD {
@@ -90,6 +93,10 @@ func Wait(pid int, ws *unix.WaitStatus, flags int, ru *unix.Rusage) (int, error)
 	}
 }
 
+// stops tells whether a status is that of a process which has not ended. It may have this process trace it (PTRACE_TRACEME), if its filter allows that, so that
+// wait4(2) tells of its stops, unasked, as of ends. Each is told once.
+func stops(ws unix.WaitStatus) bool { return !ws.Exited() && !ws.Signaled() }
+
 // ReapStrangers waits for children that have ended and were not made by this package, and returns how many they were. It does not block. It sees only those
 // that ended before any of our own that is still to be waited for, so that it has to be called again.
 func ReapStrangers() int {
@@ -102,6 +109,10 @@ func ReapStrangers() int {
 			return n
 		}
 		pid := childOf(&info)
+		if info.Code > cldDumped { // see stops; it would be in the way of those that come after it
+			_ = unix.Waitid(unix.P_PID, pid, &info, unix.WSTOPPED|unix.WNOHANG|unix.WALL, nil)
+			continue
+		}
 		if known(pid) {
 			return n
 		}
@@ -110,6 +121,9 @@ func ReapStrangers() int {
 		}
 	}
 }
+
+// cldDumped is the last si_code of a child that has ended (CLD_DUMPED, sigaction(2)).
+const cldDumped = 3
 
 // childOf reads si_pid, which on 64-bit machines follows three ints and their padding (sigaction(2)).
 func childOf(info *unix.Siginfo) int {
