@@ -3,6 +3,7 @@
 package launch
 
 import (
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -31,6 +32,9 @@ func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, er
 	at := Receives(base)
 	if int(socket) >= len(base.Regs) || socket < 0 || len(files) > len(base.Inputs) || at < 0 {
 		return nil, errNoFork
+	}
+	if !given(base, at, files) {
+		return nil, unix.EBADF
 	}
 	// The steps come last: behind them is the room for the rest of the plan.
 	sh := shape{regs: len(base.Regs) + restRegs, dataAt: regsAt + align(8*(len(base.Regs)+restRegs)), size: smallArena}
@@ -89,6 +93,20 @@ func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, er
 		}
 	}
 	return rd, nil
+}
+
+// given tells whether all inputs are there that the steps up to at read. One that is missing is no error to all calls: landlock_restrict_self(2) takes -1 for no ruleset where a flag is
+// set (Linux 6.15), and there would be a wall less.
+func given(base *plan.Plan, at int, files []int) bool {
+	missing := base.Inputs[len(files):]
+	for i := range base.Child[:at] {
+		for _, arg := range base.Child[i].Args {
+			if arg.Kind == plan.FromReg && slices.Contains(missing, plan.Reg(arg.Value)) {
+				return false
+			}
+		}
+	}
+	return !slices.ContainsFunc(files, func(fd int) bool { return fd < 0 })
 }
 
 // idlePatience is how long a joiner may take to notice that the process which it has made last has called execve.

@@ -93,6 +93,33 @@ func TestReady(t *testing.T) {
 	require.NoError(t, err, "this process has its own still")
 }
 
+// Nothing is made ready that lacks something which is needed before its files are: a ruleset that is -1 is none to the kernel.
+func TestReadyLacks(t *testing.T) {
+	b := builder(Direct)
+	rules, out, sock := b.Input("rules"), b.Input("out"), b.Reg("socket")
+	forkStep(b)
+	b.Call(unix.SYS_FCNTL, "fcntl", "rules", plan.R(rules), plan.Int(unix.F_GETFD), plan.Zero).Tolerate()
+	b.Call(unix.SYS_RECVMSG, "recvmsg", "files", plan.R(sock), b.Room(1), plan.Zero)
+	b.Call(unix.SYS_DUP3, "dup3", "out", plan.R(out), plan.Int(1), plan.Zero)
+	base := b.Plan()
+	j := joiner(t, base)
+	for _, c := range []struct {
+		files []int
+		lacks bool
+	}{{nil, true}, {[]int{-1}, true}, {[]int{0}, false}} {
+		for !waits(j) {
+			time.Sleep(time.Millisecond)
+		}
+		rd, err := j.Prepare(&Request{Cgroup: -1}, sock, c.files)
+		if c.lacks {
+			require.ErrorIs(t, err, unix.EBADF)
+			continue
+		}
+		require.NoError(t, err, "the control")
+		rd.Discard()
+	}
+}
+
 // Such a base does in a launch that is made at once what others do, whoever makes it.
 func TestAheadAtOnce(t *testing.T) {
 	base := aheadBase(nil)
