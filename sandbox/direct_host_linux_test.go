@@ -38,10 +38,8 @@ func claiming(how string) {
 		_, err := sb.Stats()
 		check(err)
 	case "running":
-		d := &sb.engine.direct
 		c := &commandSpec{path: "/bin/sleep", args: []string{"sleep", "1000"}, dir: "/", whole: true}
-		req, fds := sb.engine.startRequest(c, make([]programFile, 3))
-		if !d.packet.fill(c, sb.engine.shape.base(sb.engine, c.shape()), o.place) || !d.send(o, &req, fds) {
+		if _, ok := o.start(sb.engine, c); !ok {
 			say("not sent")
 		}
 		for sleeps := false; !sleeps; time.Sleep(time.Millisecond) {
@@ -69,6 +67,14 @@ func claim(sb *Sandbox) *offer {
 		}
 		d.mu.Unlock()
 	}
+}
+
+// start starts a command in what has been claimed.
+func (o *offer) start(e *engine, c *commandSpec) (*wire.StartRequest, bool) {
+	req, fds := e.startRequest(c, make([]programFile, 3))
+	base := e.shape.base(e, c.shape())
+	req.Base, req.Ruleset, req.Launch.Mode, req.Socket = base.id, base.shared, uint8(base.mode), int32(base.socket)
+	return &req, e.direct.packet.fill(c, base, o.place) && e.direct.send(o, &req, fds)
 }
 
 // A host program that dies while it starts a command by itself leaves as little as another, and its zygote goes as soon.

@@ -443,8 +443,12 @@ func (e *engine) directEnd(o *offer, m *wire.Message, err error, started time.Du
 	case err != nil:
 		return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
 	case m.Kind == wire.Exited:
-		p, err := e.directExited(o.id, m, false)
-		return p, err
+		var x wire.Exit
+		if err := m.Decode(&x); err != nil {
+			return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
+		}
+		x.Wall = e.direct.monotonic() - started - x.Accounts // when it began only we know
+		return e.finished(o.id, &x, false), nil
 	case m.Kind != wire.Report:
 		return nil, nil // it has not run
 	}

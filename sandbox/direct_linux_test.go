@@ -1,12 +1,15 @@
 package sandbox
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,7 +23,33 @@ import (
 
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
+	"github.com/belljar-go/belljar/seccomp"
 )
+
+func init() {
+	parts["held"] = func([]string) { // ends, and another keeps that from being known
+		c := exec.Command(victimPath)
+		c.Env = []string{partEnv + "=holds " + strconv.Itoa(os.Getpid())}
+		out, err := c.StdoutPipe()
+		check(err)
+		_ = unix.Prctl(unix.PR_SET_PTRACER, ^uintptr(0), 0, 0, 0) // for Yama
+		check(c.Start())
+		if line, _ := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
+			os.Exit(4)
+		}
+		os.Exit(3)
+	}
+	parts["holds"] = func(args []string) {
+		runtime.LockOSThread()
+		pid, err := strconv.Atoi(args[0])
+		check(err)
+		if _, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, 0, 0, 0); errno != 0 {
+			check(errno)
+		}
+		say("held")
+		sleep()
+	}
+}
 
 // startedDirectly is how many commands the program has started itself.
 func startedDirectly(sb *Sandbox) int {
@@ -88,9 +117,10 @@ func TestDirectAlike(t *testing.T) {
 		"kill -6 $$":          func(r *Result) bool { return r.Verdict == Signaled && r.Signal == unix.SIGABRT },
 		"test \"$*\" = 'a b'": func(r *Result) bool { return r.Verdict == OK },
 		"i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; exit 5": func(r *Result) bool { return r.ExitCode == 5 && r.Usage.CPU.Total > 0 },
-		"sleep 1000 & exit 4": func(r *Result) bool { return r.ExitCode == 4 && r.Usage.PeakPids == 2 },
-		"sleep 0.05; exit 9":  func(r *Result) bool { return r.ExitCode == 9 && r.Usage.Wall >= 50*time.Millisecond },
-		hog(300):              func(r *Result) bool { return r.Verdict == MemoryExceeded },
+		"sleep 1000 & exit 4":               func(r *Result) bool { return r.ExitCode == 4 && r.Usage.PeakPids == 2 },
+		"sleep 0.0005; sleep 1000 & exit 2": func(r *Result) bool { return r.ExitCode == 2 && r.Usage.Wall >= 500*time.Microsecond },
+		"sleep 0.05; exit 9":                func(r *Result) bool { return r.ExitCode == 9 && r.Usage.Wall >= 50*time.Millisecond },
+		hog(300):                            func(r *Result) bool { return r.Verdict == MemoryExceeded },
 	} {
 		cmd, res := directly(t, sb, "/bin/sh", "-c", script, "x", "a", "b")
 		assert.Truef(t, want(res), "%s: %+v", script, res)
@@ -324,6 +354,37 @@ func TestDirectRaces(t *testing.T) {
 	assert.GreaterOrEqual(t, len(lines), int(runs.Load()))
 	t.Logf("%d of %d were started directly", startedDirectly(sb), rounds)
 	require.NoError(t, sb.Close())
+}
+
+// The end of a program that another one in the sandbox keeps from being waited for, by tracing it, holds nobody up: it runs until that one has ended too.
+func TestDirectTraced(t *testing.T) {
+	t.Parallel()
+	sb := limited(t, WithSeccomp(seccomp.Default().Allow("ptrace")), asVictim(t))
+	o := claim(sb)
+	e := sb.engine
+	began := e.direct.monotonic()
+	c := &commandSpec{path: victimPath, args: []string{victimPath}, env: []string{partEnv + "=held"}, dir: "/", whole: true}
+	req, sent := o.start(e, c)
+	require.True(t, sent)
+	eventually(t, "it has ended", func() bool {
+		p, ok := leaktest.Lookup(strconv.Itoa(o.pid))
+		require.True(t, ok)
+		return p.Zombie()
+	})
+	time.Sleep(20 * time.Millisecond) // for the zygote to hear of it
+	ctx, cancel := context.WithCancel(inTime(t))
+	p, err := e.followDirect(ctx, c, o, req, began, true)
+	require.NoError(t, err)
+	cancel()
+	p.kill()
+	x, err := p.wait()
+	require.NoError(t, err)
+	assert.True(t, x.killed)
+	assert.Equal(t, 3, x.code)
+	e.direct.mu.Unlock()
+	res, err := sb.Run(inTime(t), "/bin/sh", "-c", "exit 6")
+	require.NoError(t, err)
+	assert.Equal(t, 6, res.ExitCode)
 }
 
 // Who waits for an offer in vain does not wait again before there has been one.

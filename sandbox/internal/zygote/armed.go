@@ -200,8 +200,13 @@ func (s *spare) withdraw() (*launch.Ready, *cgroup.Leaf, cgroup.Limits) {
 
 // leave ends the dormancy. If the reporter has been quicker it has ended, for which to is no word. The spare is locked.
 func (a *armed) leave(to armedState) {
-	a.box.spare.armed = nil
 	a.line.halt(a.reporter)
+	a.left(to)
+}
+
+// left is the second half of leave: the reporter is gone. The spare is locked.
+func (a *armed) left(to armedState) {
+	a.box.spare.armed = nil
 	a.state = to
 	if _, _, waited := a.reporter.Waited(); waited && to == running {
 		a.state = ended // told has been written
@@ -353,16 +358,19 @@ func (a *armed) ends() {
 	s := &a.box.spare
 	s.mu.Lock()
 	if a.state == dormant {
-		a.state = ended
-		s.armed = nil
+		a.reporter.Await()
+		a.left(running)
 	}
 	mine := a.state == ended && !a.followed
-	a.followed = true
+	if mine {
+		a.followed = true
+	}
 	s.mu.Unlock()
 	if !mine {
-		return // it has been taken back
+		// It has been taken back, or another process traces it and keeps it from being waited for. Then it runs, and the host program is going to send a Follow.
+		a.z.endAbandoned(a.box)
+		return
 	}
-	a.reporter.Await()
 	ws, ru, waited := a.reporter.Waited()
 	sent := a.reporter.Sent()
 	a.reporter.Close()
@@ -390,6 +398,7 @@ func (a *armed) ends() {
 		c.settle(exit) // what it has used counts for the sandbox
 	} else {
 		c.settle(exit)
+		exit.Accounts = time.Since(c.started)
 		_ = a.line.Send(wire.Exited, a.id, exit, nil)
 		a.z.makeReady(c, c.plan)
 		offered = c.box.isArmed()
