@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 // BenchmarkRatio is what a sandbox costs in units of fork+exec of the same static program, which takes turns with it: only the ratios travel.
-// The figures are medians.
+// The figures are medians. A judged command is a warm one with input, captured output and limits on time.
 func BenchmarkRatio(b *testing.B) {
 	program := staticTrue(b)
 	opts := []Option{WithMemory("64m"), WithPids(20), WithBind(program, "/true", ReadOnly)}
@@ -34,6 +35,12 @@ func BenchmarkRatio(b *testing.B) {
 	}{
 		{"floor", func() { forkExec(b, program) }},
 		{"warm", func() { run(sb) }},
+		{"judged", func() {
+			c := sb.Command("/true")
+			c.Stdin, c.Limits = strings.NewReader("input\n"), Limits{WallTime: time.Minute, CPUTime: 30 * time.Second}
+			_, err := c.Output(ctx)
+			require.NoError(b, err)
+		}},
 		{"cold", func() {
 			sb, err := New(opts...)
 			require.NoError(b, err)

@@ -18,11 +18,12 @@ import (
 )
 
 // direct starts commands without the zygote, which has made a process that waits for nothing but what it is to execute, and has offered it (wire.Offering): the process itself is sent that, and a
-// thread of the zygote's tells of its end. Only what the zygote would do at the start as well can be done so: commands whose time it has to watch, and those that somebody else has a part in, are
-// started by it, and what does not end within a moment is left to it.
+// thread of the zygote's tells of its end. Only what the zygote would do at the start as well can be done so: commands that somebody else has a part in, and those whose time is up in next to no
+// time, are started by it, and what does not end within a moment is left to it.
 type direct struct {
 	mu     sync.Mutex // held from the offer to the end, or until the zygote goes with the command
 	line   *wire.Line
+	timer  int  // beside line, see wire.StartRequest
 	off    bool // there is to be no line
 	asked  int  // commands that could have been started so
 	offer  *offer
@@ -33,6 +34,9 @@ type direct struct {
 	sheet  sheet
 	oob    []byte
 	call   directCall
+
+	// tamper, if set, is called before each step of a start, with what is going to be sent once that is known. If it returns false the step fails. Tests make it so.
+	tamper func(step string, p *commandPlan) bool
 
 	busy atomic.Int32 // commands of the sandbox, this one included
 
@@ -46,6 +50,7 @@ type directCall struct {
 	head unix.Msghdr
 	iov  unix.Iovec
 	now  unix.Timespec
+	left unix.ItimerSpec
 }
 
 // like is what a command had that decides whether another may have what was made for its successor.
@@ -79,6 +84,7 @@ type packet struct {
 	args, env []string
 	plan      *commandPlan
 	bytes     []byte
+	tamper    func(string, *commandPlan) bool
 }
 
 // sheet is how to read what is told of a command's accounts.
@@ -103,12 +109,32 @@ const (
 
 // may tells whether a command can be started so.
 func (d *direct) may(e *engine, c *commandSpec, base *commandBase) bool {
-	return c.alone && e.walls.listening == nil && base.held && e.grouped && !c.keep && c.limits.WallTime == 0 && c.limits.CPUTime == 0 && tamper.Load() == nil
+	return c.alone && e.walls.listening == nil && base.held && e.grouped && !c.keep && lastMoment(c.limits) >= leastMoment && tamper.Load() == nil
+}
+
+// The zygote goes with a command in any case before a limit on its time could be reached, were all CPUs the command's, or when it would have looked at it first had it started it. Where that
+// is sooner than this program may be expected to ask for it, the zygote starts the command.
+const (
+	mostMoment  = 10 * time.Millisecond
+	leastMoment = directTime + time.Millisecond
+)
+
+func lastMoment(l Limits) time.Duration {
+	d := mostMoment
+	if l.WallTime > 0 {
+		d = min(d, l.WallTime)
+	}
+	if l.CPUTime > 0 {
+		d = min(d, l.CPUTime/time.Duration(runtime.NumCPU()))
+	}
+	return d
 }
 
 func likeOf(e *engine, c *commandSpec, base *commandBase) like {
 	l := like{base: base, limits: c.limits, own: c.own, spec: e.inForce()}
-	l.limits.Output, l.own.Output = 0, 0 // which is seen to here
+	for _, l := range []*Limits{&l.limits, &l.own} { // what does not make a difference to how a command begins
+		l.Output, l.WallTime, l.CPUTime = 0, 0, 0
+	}
 	return l
 }
 
@@ -128,29 +154,42 @@ func (d *direct) alike(id uint64, l like) bool {
 	return slices.Contains(d.likes[:], l)
 }
 
-// ask has the zygote make an offer after a command that it starts. It returns a descriptor to be sent along as the last, or -1.
-func (d *direct) ask(req *wire.StartRequest) (theirs int) {
+// ask has the zygote make an offer after a command that it starts. It returns what is to be sent along behind all else, which stays the caller's.
+func (d *direct) ask(req *wire.StartRequest, others int) (fds []int) {
 	req.Offer = true
-	if !d.mu.TryLock() {
-		return -1
+	if others+2 > wire.MaxFiles || !d.mu.TryLock() {
+		return nil
 	}
 	defer d.mu.Unlock()
 	if d.asked++; d.line != nil || d.off || d.asked < directFrom {
-		return -1
+		return nil
+	}
+	timer, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		return nil
+	}
+	theirTimer, err := unix.FcntlInt(uintptr(timer), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		_ = unix.Close(timer)
+		return nil
 	}
 	ours, theirs, err := wire.Pair()
 	if err != nil {
-		return -1
+		closeAll([]int{timer, theirTimer})
+		return nil
 	}
-	d.line, req.Line = wire.NewLine(ours), true
+	d.line, d.timer, req.Line = wire.NewLine(ours), timer, true
 	d.oob = make([]byte, unix.CmsgSpace(4*wire.MaxFiles))
-	return theirs
+	return []int{theirs, theirTimer}
 }
 
 func (d *direct) hangUp() {
 	d.drop()
-	d.line.Close()
-	d.line = nil
+	if d.line != nil {
+		d.line.Close()
+		_ = unix.Close(d.timer)
+		d.line = nil
+	}
 }
 
 // expect is called when a command has ended after which the zygote makes an offer if it can.
@@ -235,7 +274,7 @@ func (d *direct) take(l like) *offer {
 		return nil
 	}
 	d.offer = nil
-	if !launch.Claim(o.sock) { // it has been taken back
+	if !d.step("claim") || !launch.Claim(o.sock) { // it has been taken back
 		o.close()
 		return nil
 	}
@@ -262,8 +301,9 @@ func (p *packet) fill(c *commandSpec, base *commandBase, at launch.Place) bool {
 	if p.base == base && p.place == at && p.path == c.path && p.dir == c.dir && slices.Equal(p.args, c.args) && slices.Equal(p.env, c.env) {
 		return true
 	}
+	tamper := p.tamper
 	*p = packet{base: base, place: at, path: c.path, dir: c.dir, args: slices.Clone(c.args), env: slices.Clone(c.env), plan: base.command(c)}
-	ok := len(p.plan.attempts) > 0
+	ok := len(p.plan.attempts) > 0 && (tamper == nil || tamper("fill", p.plan))
 	if ok {
 		p.bytes, ok = at.Packet(p.plan.Plan)
 	}
@@ -272,6 +312,15 @@ func (p *packet) fill(c *commandSpec, base *commandBase, at launch.Place) bool {
 	}
 	return ok
 }
+
+func (d *direct) fill(c *commandSpec, base *commandBase, at launch.Place) bool {
+	if d.tamper != nil {
+		d.packet = packet{tamper: d.tamper} // not what was sent last
+	}
+	return d.packet.fill(c, base, at)
+}
+
+func (d *direct) step(name string) bool { return d.tamper == nil || d.tamper(name, nil) }
 
 // send starts the command.
 func (d *direct) send(o *offer, req *wire.StartRequest, fds []int) bool {
@@ -300,6 +349,21 @@ func (d *direct) send(o *offer, req *wire.StartRequest, fds []int) bool {
 	}
 }
 
+// limit makes sure that limits on a command's time hold from its first moment on, whatever becomes of this program: before the command has anything to do it is laid down what they are,
+// and when the zygote is to go with the command. Then that it is not told of the command for so long costs it nothing but a look into the line.
+func (d *direct) limit(o *offer, l Limits, started time.Duration) bool {
+	if l.WallTime > 0 || l.CPUTime > 0 {
+		n := wire.LimitNotice{CPU: l.CPUTime, Wall: l.WallTime, Started: int64(started)}
+		if d.line.Send(wire.Limit, o.id, &n, nil) != nil {
+			return false
+		}
+	}
+	c := &d.call
+	c.left = unix.ItimerSpec{Value: unix.NsecToTimespec(int64(lastMoment(l)))}
+	_, _, errno := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(d.timer), 0, uintptr(unsafe.Pointer(&c.left)), 0, 0, 0)
+	return errno == 0
+}
+
 // monotonic is the clock that a report is by.
 func (d *direct) monotonic() time.Duration {
 	c := &d.call
@@ -325,14 +389,14 @@ func (e *engine) startDirect(ctx context.Context, c *commandSpec, base *commandB
 	}
 	defer o.close()
 	started := d.monotonic()
-	sent := d.packet.fill(c, base, o.place) && d.send(o, req, fds)
-	if sent {
+	sent := d.fill(c, base, o.place) && d.step("limit") && d.limit(o, c.limits, started) && d.step("send") && d.send(o, req, fds)
+	if sent && d.step("wait") {
 		d.begun++
 		d.remember(o.id, l)
 		if d.awaitEnd(c.sinks) {
 			m, err := d.receive(o.id)
 			if m != nil || err != nil {
-				return e.directEnd(o, m, err, started, false)
+				return e.directEnd(o, m, err, started, c.limits.CPUTime, false)
 			}
 		}
 	}
@@ -403,7 +467,7 @@ func (e *engine) followDirect(ctx context.Context, c *commandSpec, o *offer, req
 		return nil, err
 	}
 	if m != nil && m.Kind == wire.Exited {
-		return e.directExited(id, m, cut)
+		return e.directExited(id, m, started, cut)
 	}
 	p := d.packet.plan
 	if p == nil {
@@ -432,23 +496,18 @@ func (e *engine) followDirect(ctx context.Context, c *commandSpec, o *offer, req
 			err = unix.ETIMEDOUT
 		}
 	}
-	return e.directEnd(o, m, err, started, a.Killed)
+	return e.directEnd(o, m, err, started, c.limits.CPUTime, a.Killed)
 }
 
-// directEnd is a command whose end has been told on the line.
-func (e *engine) directEnd(o *offer, m *wire.Message, err error, started time.Duration, killed bool) (*process, error) {
+// directEnd is a command with that limit on CPU time whose end has been told on the line.
+func (e *engine) directEnd(o *offer, m *wire.Message, err error, started, cpu time.Duration, killed bool) (*process, error) {
 	switch {
 	case err == io.EOF: // the zygote is gone
 		return nil, e.z.lost(err)
 	case err != nil:
 		return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
 	case m.Kind == wire.Exited:
-		var x wire.Exit
-		if err := m.Decode(&x); err != nil {
-			return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
-		}
-		x.Wall = e.direct.monotonic() - started - x.Accounts // when it began only we know
-		return e.finished(o.id, &x, false), nil
+		return e.directExited(o.id, m, started, false)
 	case m.Kind != wire.Report:
 		return nil, nil // it has not run
 	}
@@ -466,6 +525,7 @@ func (e *engine) directEnd(o *offer, m *wire.Message, err error, started time.Du
 	}
 	if s, err := d.sheet.sheet.Totals(r.Texts); err == nil {
 		x.Stats, x.HasStats = s, true
+		x.CPUHit = cpu > 0 && s.CPU.Total >= cpu
 	}
 	if ws := syscall.WaitStatus(x.Status); ws.Signaled() && ws.Signal() == syscall.SIGKILL && !killed {
 		// The end of the sandbox reaches the program through PID 1.
@@ -478,10 +538,13 @@ func (e *engine) directEnd(o *offer, m *wire.Message, err error, started time.Du
 	return e.finished(o.id, x, false), nil
 }
 
-func (e *engine) directExited(id uint64, m *wire.Message, cut bool) (*process, error) {
+func (e *engine) directExited(id uint64, m *wire.Message, started time.Duration, cut bool) (*process, error) {
 	var x wire.Exit
 	if err := m.Decode(&x); err != nil {
 		return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
+	}
+	if x.Wall == 0 {
+		x.Wall = e.direct.monotonic() - started - x.Accounts
 	}
 	return e.finished(id, &x, cut), nil
 }

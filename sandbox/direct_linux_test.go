@@ -180,8 +180,6 @@ func TestNotDirect(t *testing.T) {
 	t.Parallel()
 	sb := limited(t)
 	for name, change := range map[string]func(*Cmd){
-		"wall":   func(c *Cmd) { c.Limits.WallTime = time.Hour },
-		"cpu":    func(c *Cmd) { c.Limits.CPUTime = time.Hour },
 		"memory": func(c *Cmd) { c.Limits.Memory = 64 << 20 },
 		"pids":   func(c *Cmd) { c.Limits.Pids = 3 },
 		"keep":   func(c *Cmd) { c.KeepLeftovers = true },
@@ -333,12 +331,21 @@ func TestDirectRaces(t *testing.T) {
 		if i%10 == 0 {
 			time.Sleep(20 * time.Millisecond)
 		}
-		script := fmt.Sprintf("echo %d >>/runs/runs; %s exit %d", i, []string{"", "", "", "sleep 0.004;"}[i%4], i%7)
-		res, err := sb.Run(inTime(t), "/bin/sh", "-c", script)
+		script := fmt.Sprintf("echo %d >>/runs/runs; %s echo out; exit %d", i, []string{"", "", "", "sleep 0.004;"}[i%4], i%7)
+		c := sb.Command("/bin/sh", "-c", script)
+		var out strings.Builder
+		if i%2 == 0 {
+			c.Stdout, c.Stdin = &out, strings.NewReader("in")
+		}
+		if i%3 == 0 {
+			c.Limits.WallTime, c.Limits.CPUTime = time.Duration(i)*time.Hour+time.Hour, time.Hour
+		}
+		res, err := c.Run(inTime(t))
 		if err != nil || res.Verdict == Signaled { // somebody has killed what it was to be
 			continue
 		}
 		assert.Equal(t, i%7, res.ExitCode)
+		assert.Equal(t, map[bool]string{true: "out\n"}[i%2 == 0], out.String())
 		runs.Add(1)
 	}
 	close(stop)

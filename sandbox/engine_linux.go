@@ -403,9 +403,9 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 		if p, err := e.startDirect(ctx, c, base, &req, fds); p != nil || err != nil {
 			return p, err
 		}
-		if theirs := e.direct.ask(&req); theirs >= 0 {
-			defer unix.Close(theirs)
-			fds = append(fds, theirs)
+		if line := e.direct.ask(&req, len(fds)); len(line) > 0 {
+			defer closeAll(line)
+			fds = append(fds, line...)
 		}
 	}
 	p := base.command(c)

@@ -62,19 +62,20 @@ func (rd *Ready) Follow(until time.Time) (p *Process, received bool, err error) 
 	p, err = l.deliver(func() (*Process, error) {
 		_ = unix.Close(rd.sock)
 		p, err := l.conclude()
-		received = rd.received()
+		received = rd.Received()
 		return p, err
 	})
 	return p, received, err
 }
 
-func (rd *Ready) received() bool {
+// Received tells whether an armed process has had something to do.
+func (rd *Ready) Received() bool {
 	return atomic.LoadInt64(&rd.l.ctl.progress) > int64(Receives(rd.l.Plan))
 }
 
 // Over gives back what an armed process needed that has ended and has been waited for, and tells whether it had received anything to do, and whether that failed before its program ran.
 func (rd *Ready) Over() (received, failed bool) {
-	received, failed = rd.received(), atomic.LoadInt64(&rd.l.ctl.errno) != 0
+	received, failed = rd.Received(), atomic.LoadInt64(&rd.l.ctl.errno) != 0
 	rd.release()
 	rd.bury()
 	return received, failed

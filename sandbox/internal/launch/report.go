@@ -18,11 +18,11 @@ import (
 // runs: a thread of this process walks a plan, as launched processes do, in which it waits for the end, reads files as they are then, and sends what it has found.
 //
 // The thread shares memory and descriptors with this process, has all signals blocked, and no stack. What it does not understand it leaves to others: it sends nothing where the file that tells whether anybody is
-// left says so, or where it is told to stop.
+// left says so, where it is told to stop, or where a timer runs out that was set by whoever used the process, who is late then to see to it.
 type Report struct {
 	plan    *plan.Plan
 	rooms   []int
-	polls   int64 // offsets of its data: struct pollfd[2]
+	polls   int64 // offsets of its data: struct pollfd[3]
 	iov     int64 // struct iovec[3]
 	head    int64
 	status  int64
@@ -67,7 +67,7 @@ func NewReport(head int, files []ReportFile, alone Alone) *Report {
 	}
 	room := func(n int) plan.Arg { return b.Bytes(make([]byte, n), "") }
 
-	polls := room(16)
+	polls := room(24)
 	word, got := room(8), room(8)
 	r.head = room((head + 7) &^ 7).Value // one after the other from here on
 	status := room(reportStatus)
@@ -105,7 +105,7 @@ func NewReport(head int, files []ReportFile, alone Alone) *Report {
 	at := func(a plan.Arg, off int) plan.Arg { a.Value += int64(off); return a }
 
 	r.waited, r.sent = b.Reg("waited"), b.Reg("sent")
-	b.Call(unix.SYS_PPOLL, "ppoll", "process", polls, plan.Int(2), plan.Null, plan.Null, plan.Int(8)).Tolerate()
+	b.Call(unix.SYS_PPOLL, "ppoll", "process", polls, plan.Int(3), plan.Null, plan.Null, plan.Int(8)).Tolerate()
 	var ends, tells []int // steps that may have the others be passed over, all or but the last
 	equal := func(a, want plan.Arg, list *[]int) {
 		*list = append(*list, len(p.Child))
@@ -162,8 +162,8 @@ type Reporter struct {
 }
 
 // Start has a thread wait for the end of an armed process. It sends the report, with that head, to line and writes id to told when it is done; both must not block. It stops as soon as
-// stop can be read from. The descriptors stay open until it is gone.
-func (r *Report) Start(rd *Ready, head []byte, id uint64, line, told, stop int, files []int) (*Reporter, error) {
+// stop can be read from, and is done when timer can. The descriptors stay open until it is gone.
+func (r *Report) Start(rd *Ready, head []byte, id uint64, line, told, stop, timer int, files []int) (*Reporter, error) {
 	if len(files) != len(r.rooms) {
 		return nil, unix.EINVAL
 	}
@@ -175,7 +175,7 @@ func (r *Report) Start(rd *Ready, head []byte, id uint64, line, told, stop int, 
 		*a.reg(r.plan.Inputs[i]) = int64(v)
 	}
 	data := a.mem[a.dataAt:]
-	for i, fd := range []int{rd.l.descriptor(), stop} {
+	for i, fd := range []int{rd.l.descriptor(), stop, timer} {
 		binary.NativeEndian.PutUint32(data[r.polls+int64(8*i):], uint32(fd))
 		binary.NativeEndian.PutUint32(data[r.polls+int64(8*i+4):], unix.POLLIN) // and no revents
 	}
@@ -212,6 +212,9 @@ func (p *Reporter) Waited() (ws unix.WaitStatus, ru unix.Rusage, ok bool) {
 	ws = unix.WaitStatus(binary.NativeEndian.Uint32(data[p.r.status:]))
 	return ws, *(*unix.Rusage)(unsafe.Pointer(&data[p.r.usage])), true
 }
+
+// Early tells, once the thread is gone, that it has not waited for the process: the timer has run out, or the process has ended and another one that traces it has yet to be told.
+func (p *Reporter) Early() bool { return atomic.LoadInt64(p.a.reg(p.r.waited)) <= 0 }
 
 // Sent tells, once the thread is gone, whether the report has been sent.
 func (p *Reporter) Sent() bool { return atomic.LoadInt64(p.a.reg(p.r.sent)) > 0 }

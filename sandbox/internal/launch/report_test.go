@@ -23,6 +23,7 @@ type desk struct {
 	ours, line int
 	told       [2]int
 	stop       int
+	timer      int
 	report     *Report
 	rooms      []int
 }
@@ -44,8 +45,10 @@ func newDesk(t *testing.T) *desk {
 	require.NoError(t, unix.Pipe2(d.told[:], unix.O_CLOEXEC))
 	d.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	require.NoError(t, err)
+	d.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	require.NoError(t, err)
 	t.Cleanup(func() {
-		for _, fd := range []int{d.ours, d.line, d.told[0], d.told[1], d.stop} {
+		for _, fd := range []int{d.ours, d.line, d.told[0], d.told[1], d.stop, d.timer} {
 			_ = unix.Close(fd)
 		}
 	})
@@ -56,7 +59,7 @@ func newDesk(t *testing.T) *desk {
 func (d *desk) start(rd *Ready) *Reporter {
 	d.t.Helper()
 	require.True(d.t, rd.Arm(&Handle{}))
-	p, err := d.report.Start(rd, []byte("HEAD!"), 42, d.line, d.told[1], d.stop, []int{int(d.alone.Fd()), int(d.other.Fd())})
+	p, err := d.report.Start(rd, []byte("HEAD!"), 42, d.line, d.told[1], d.stop, d.timer, []int{int(d.alone.Fd()), int(d.other.Fd())})
 	require.NoError(d.t, err)
 	return p
 }
@@ -193,6 +196,42 @@ func TestReportOfNothing(t *testing.T) {
 	received, _ := rd.Over()
 	assert.False(t, received)
 	p.Close()
+}
+
+// One whose timer runs out leaves the process to others and says so.
+func TestReportTimer(t *testing.T) {
+	base := aheadBase(nil)
+	j := joiner(t, base)
+	d := newDesk(t)
+	null := d.null()
+	for _, late := range []bool{true, false} {
+		rd := ready(t, j)
+		p := d.start(rd)
+		left := time.Hour
+		if late {
+			left = time.Millisecond
+		}
+		require.NoError(t, unix.TimerfdSettime(d.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(left))}, nil))
+		use(t, rd, exit(base, "/bin/sh", "-c", map[bool]string{true: "sleep 1000", false: "exit 3"}[late]), null)
+		d.toldOf(p)
+		_, sent := d.receive()
+		assert.Equal(t, late, !sent)
+		assert.Equal(t, late, p.Early())
+		ws, _, waited := p.Waited()
+		assert.Equal(t, late, !waited)
+		p.Close()
+		require.NoError(t, unix.TimerfdSettime(d.timer, 0, &unix.ItimerSpec{}, nil))
+		if !late {
+			assert.Equal(t, 3, ws.ExitStatus())
+			rd.Over()
+			continue
+		}
+		proc, received, err := rd.Follow(time.Now().Add(10 * time.Second))
+		require.NoError(t, err)
+		assert.True(t, received)
+		require.NoError(t, unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0))
+		assert.Equal(t, unix.SIGKILL, wait(t, proc).Signal())
+	}
 }
 
 // One that is told to stop leaves the process alone, whoever has it then.

@@ -35,6 +35,7 @@ const (
 	Follow                    // FollowRequest; answered as a Start
 	Offer                     // Offering + the process's socket and a /dev/null, on a line
 	Report                    // of launch.Report, about the command of that number, on a line
+	Limit                     // LimitNotice, of the host program, on a line: read only when it is needed
 )
 
 // Hello tells the host program about the zygote.
@@ -140,7 +141,8 @@ type StartRequest struct {
 	Whole bool
 	// Offer: the process that is made ready after this command may be used by the host program itself, see Offering.
 	Offer bool
-	// Line: the last descriptor of the message is the zygote's end of the sandbox's line, on which it makes offers.
+	// Line: the last two descriptors of the message are the zygote's end of the sandbox's line, on which it makes offers, and a timer (timerfd_create(2)). The host program sets that for each command
+	// which it starts itself to the moment at which the zygote has to go with it at the latest, asked or not.
 	Line bool
 }
 
@@ -153,6 +155,13 @@ type Offering struct {
 	Rest, Data uint64 // launch.Place
 	Room       int
 	Sheet      string // a cgroup.Sheet, see Encode
+}
+
+// LimitNotice is sent before a command with limits on time is started by the host program itself, and waits in the line should the zygote have to go with the command without having been asked to.
+type LimitNotice struct {
+	CPU     time.Duration
+	Wall    time.Duration
+	Started int64 // nanoseconds of CLOCK_MONOTONIC
 }
 
 // FollowRequest has the zygote go with a command that the host program has started, as if it had started it itself. It is sent of every such command that has not ended after a moment.
@@ -296,7 +305,7 @@ type Error struct {
 type Exit struct {
 	PID                int           // set where this stands for the Reply as well
 	Status             uint32        // as of wait(2)
-	Wall               time.Duration // since the launch began
+	Wall               time.Duration // since the launch began; 0: who is told knows when that was
 	Leaf               time.Duration // before it
 	Launch             time.Duration // of Wall, until the program was executed
 	Accounts           time.Duration // after it

@@ -21,7 +21,7 @@ import (
 //
 //	dormant → revoked   nobody has used it: it has never been
 //	        → ended     its end has been told, or is told by us, see told
-//	        → running   the thread has been stopped before the end: the host program sends a Follow, from which on it is a command like others
+//	        → running   the thread has been stopped before the end, by the Follow that the host program has sent, from which on it is a command like others; or without one, see alone
 type armed struct {
 	*command
 	z        *zygote
@@ -29,6 +29,7 @@ type armed struct {
 	reporter *launch.Reporter
 	state    armedState
 	followed bool
+	alone    *alone // set before followed, and not changed
 }
 
 type armedState uint8
@@ -44,6 +45,7 @@ const (
 type line struct {
 	*wire.Line
 	stop   int // an eventfd: the reporter is to leave
+	timer  int // it has run out when the zygote has to go with a command that it has not been told of
 	shape  []cgroup.SheetFile
 	report *launch.Report
 }
@@ -52,22 +54,21 @@ type line struct {
 const armedIDs = 1 << 63
 
 // openLine takes the line that comes with a command.
-func (z *zygote) openLine(b *box, fd int) {
+func (z *zygote) openLine(b *box, fd, timer int) {
 	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	l := &line{Line: wire.NewLine(fd), stop: stop, timer: timer}
 	if err != nil || z.tellers() != nil {
-		closeFD(stop)
-		_ = unix.Close(fd)
+		l.close()
 		return
 	}
 	s := &b.spare
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.line != nil || s.over {
-		_ = unix.Close(stop)
-		_ = unix.Close(fd)
+		l.close()
 		return
 	}
-	s.line = &line{Line: wire.NewLine(fd), stop: stop}
+	s.line = l
 }
 
 // close is for when no command of the sandbox is left.
@@ -75,7 +76,8 @@ func (l *line) close() {
 	if l != nil {
 		l.Close()
 		closeFD(l.stop)
-		l.stop = -1
+		closeFD(l.timer)
+		l.stop, l.timer = -1, -1
 	}
 }
 
@@ -107,7 +109,7 @@ func (z *zygote) arm(b *box, like *command) {
 		return
 	}
 	sheet, files, ok := s.leaf.Sheet()
-	if !ok || s.leaf.Begin() != nil {
+	if !ok || s.line.clear() != nil || s.leaf.Begin() != nil {
 		return
 	}
 	blob, err := wire.Encode(sheet)
@@ -123,6 +125,7 @@ func (z *zygote) arm(b *box, like *command) {
 		id: armedIDs | z.lastArmed.Add(1), conn: z.conn, box: b, req: like.req, leaf: s.leaf, limits: s.limits, ready: s.ready, joiner: s.joiner,
 		plan: &plan.Plan{Base: s.joiner.Base(), Exec: -1}, stop: make(chan struct{}), settled: make(chan struct{}),
 	}}
+	a.armed = a
 	a.shown.Store(s.leaf)
 	if !s.ready.Arm(&a.launch) {
 		s.ready = nil
@@ -130,7 +133,7 @@ func (z *zygote) arm(b *box, like *command) {
 		return
 	}
 	report := s.line.reportOf(&sheet)
-	if a.reporter, err = report.Start(s.ready, wire.LineHead(wire.Report, a.id, report.Size()), a.id, s.line.FD(), z.told[1], s.line.stop, files); err != nil {
+	if a.reporter, err = report.Start(s.ready, wire.LineHead(wire.Report, a.id, report.Size()), a.id, s.line.FD(), z.told[1], s.line.stop, s.line.timer, files); err != nil {
 		s.ready.Disarm()
 		return
 	}
@@ -185,10 +188,8 @@ func (s *spare) withdraw() (*launch.Ready, *cgroup.Leaf, cgroup.Limits) {
 		return nil, nil, cgroup.Limits{}
 	}
 	if !a.ready.Disarm() {
-		if s.over {
-			s.armed = nil // it is killed with the sandbox, and the reporter tells: the host program may be gone, and never send a Follow
-		} else {
-			a.leave(running)
+		if a.leave(running); a.state == running {
+			a.goAlone()
 		}
 		return nil, nil, cgroup.Limits{}
 	}
@@ -224,6 +225,9 @@ func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
 	}
 	a := z.armedOf(req.Command)
 	if a == nil || !a.takeOver() {
+		if a != nil && a.joined(conn, m.ID, req.Sent) {
+			return
+		}
 		b, err := z.box(req.Box)
 		// What has been sent nothing cannot have run. It may have died long ago, and that have been told.
 		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{OnLine: req.Sent, NotRun: !req.Sent, Killed: err != nil || b.isClosing() || a != nil && a.killed.Load()}, nil, nil)
@@ -243,27 +247,16 @@ func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
 		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{NotRun: true}, nil, nil)
 		return
 	}
-	proc, received, err := a.ready.Follow(deadline(req.Start.Launch.Timeout))
-	c.ready = nil
-	switch {
-	case err != nil:
+	if received, err := a.accompany(); err != nil || !received {
 		a.neverRun()
-		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{Error: toWire(launchError("launch", err))}, nil, nil)
-		return
-	case !received:
-		_, _ = launch.Wait(proc.PID, nil, 0, nil)
-		closeFD(proc.PIDFD)
-		a.neverRun()
-		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{NotRun: true}, nil, nil)
+		answer := &wire.Answer{NotRun: err == nil}
+		if err != nil {
+			answer.Error = toWire(err)
+		}
+		_ = conn.Send(wire.Reply, m.ID, answer, nil, nil)
 		return
 	}
-	c.box.started.Add(1)
-	c.proc.Store(newProcess(proc.PID, proc.PIDFD))
-	if c.killed.Load() {
-		c.kill()
-	}
-	z.goMakeSpare(c)
-	answer := &wire.Answer{PID: proc.PID}
+	answer := &wire.Answer{PID: c.proc.Load().pid}
 	if !c.req.Whole { // there is something to be copied
 		_ = conn.Send(wire.Reply, m.ID, answer, nil, nil)
 		answer = nil
@@ -272,17 +265,33 @@ func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
 	a.forget()
 }
 
-// takeOver tells whether its caller is to go with the command.
-func (a *armed) takeOver() bool { return a.takeOverIf(dormant, running) }
+// accompany waits until the program of a command that is ours from now on is executed. Otherwise it has never run.
+func (a *armed) accompany() (received bool, err error) {
+	c := a.command
+	proc, received, err := a.ready.Follow(deadline(c.req.Launch.Timeout))
+	c.ready = nil
+	switch {
+	case err != nil:
+		return received, launchError("launch", err)
+	case !received:
+		_, _ = launch.Wait(proc.PID, nil, 0, nil)
+		closeFD(proc.PIDFD)
+		return false, nil
+	}
+	c.box.started.Add(1)
+	c.proc.Store(newProcess(proc.PID, proc.PIDFD))
+	if c.killed.Load() {
+		c.kill()
+	}
+	a.z.goMakeSpare(c)
+	return true, nil
+}
 
-// takeOverIf is takeOver if the command is in one of these states.
-func (a *armed) takeOverIf(states ...armedState) bool {
+// takeOver tells whether its caller is to go with the command.
+func (a *armed) takeOver() bool {
 	s := &a.box.spare
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Contains(states, a.state) {
-		return false
-	}
 	if a.state == dormant {
 		a.leave(running)
 	}
@@ -291,24 +300,6 @@ func (a *armed) takeOverIf(states ...armedState) bool {
 	}
 	a.followed = true
 	return true
-}
-
-// endAbandoned ends commands of a sandbox that nobody will send a Follow for, since the host program is gone.
-func (z *zygote) endAbandoned(b *box) {
-	z.mu.Lock()
-	var all []*armed
-	for _, a := range z.armed {
-		if a.box == b && z.leaving {
-			all = append(all, a)
-		}
-	}
-	z.mu.Unlock()
-	for _, a := range all {
-		if a.takeOverIf(running) {
-			a.ready.Abandon()
-			a.neverRun()
-		}
-	}
 }
 
 // neverRun clears away a command whose program has not run. What the next one needs the next one makes: it may be the sandbox's limits that this has failed for.
@@ -358,8 +349,15 @@ func (a *armed) ends() {
 	s := &a.box.spare
 	s.mu.Lock()
 	if a.state == dormant {
-		a.reporter.Await()
-		a.left(running)
+		if a.reporter.Await(); a.reporter.Early() {
+			// The timer has run out, or another process in the sandbox traces it and keeps it from being waited for.
+			if rd, leaf, _ := s.withdraw(); rd != nil { // it was another's timer
+				rd.Discard()
+				_ = leaf.Delete()
+			}
+		} else {
+			a.left(running)
+		}
 	}
 	mine := a.state == ended && !a.followed
 	if mine {
@@ -367,9 +365,7 @@ func (a *armed) ends() {
 	}
 	s.mu.Unlock()
 	if !mine {
-		// It has been taken back, or another process traces it and keeps it from being waited for. Then it runs, and the host program is going to send a Follow.
-		a.z.endAbandoned(a.box)
-		return
+		return // it has been taken back, or is gone with
 	}
 	ws, ru, waited := a.reporter.Waited()
 	sent := a.reporter.Sent()
@@ -385,11 +381,18 @@ func (a *armed) ends() {
 		return
 	}
 	c.box.started.Add(1)
-	c.started = time.Now() // the host program knows better
+	c.started = time.Now()
 	c.asked = c.started
 	c.proc.Store(newProcess(a.pid(), -1))
 	exit := &wire.Exit{PID: a.pid(), Lost: !waited}
+	if !sent {
+		s.mu.Lock()
+		a.limit()
+		s.mu.Unlock()
+		c.lastCheck(exit)
+	}
 	c.ended(exit, ws, &ru)
+	exit.Wall = 0 // the host program knows
 	offered := false
 	if sent { // then nothing is left in the leaf
 		c.isOver()

@@ -50,7 +50,6 @@ func (z *zygote) end(b *box) error {
 		b.killGroup() // what a launch under way has added meanwhile
 		z.spares.remove(b)
 		unspared := b.spare.giveBack(true)
-		z.endAbandoned(b)
 		watch.lap("kill")
 		if z.buryAll(b) {
 			_ = b.removeGroup() // if it cannot be yet, release tells

@@ -40,7 +40,8 @@ type command struct {
 	burial   sync.Once
 
 	launch launch.Handle
-	over   bool // its program has ended, or never ran, and with a leaf all of its processes; guarded by box.mu
+	armed  *armed // what it was before
+	over   bool   // its program has ended, or never ran, and with a leaf all of its processes; guarded by box.mu
 }
 
 func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) {
@@ -61,9 +62,9 @@ func (z *zygote) start(m *wire.Message) (c *command, _ *wire.Answer, err error) 
 	if !c.box.enter() {
 		return c, nil, errGone
 	}
-	if n := len(m.Files); c.req.Line && n > 0 {
-		z.openLine(c.box, m.Files[n-1])
-		m.Files = m.Files[:n-1]
+	if n := len(m.Files); c.req.Line && n > 1 {
+		z.openLine(c.box, m.Files[n-2], m.Files[n-1])
+		m.Files = m.Files[:n-2]
 	}
 	z.register(c)
 	c.plan = p
@@ -260,18 +261,25 @@ func (z *zygote) follow(c *command, asked *wire.Conn, reply *wire.Answer) {
 	exit.Leaf, exit.Launch, exit.Accounts = c.started.Sub(c.asked), c.exec, time.Since(c.started)-exit.Wall
 	if watched || c.box.watched() {
 		c.clear() // what happened to the command is told before how it ended
-		_ = report.Send(wire.Exited, c.id, exit, nil, nil)
+		c.tell(report, exit)
 		launch.ReapStrangers()
 		z.unregister(c)
 		return
 	}
 	c.reported.Store(true) // who is told may come back before this thread does
-	_ = report.Send(wire.Exited, c.id, exit, nil, nil)
+	c.tell(report, exit)
 	z.makeReady(c, c.plan)
 	offered := c.box.isArmed()
 	z.bury(c)
 	if offered {
 		z.restock(c, true)
+	}
+}
+
+// tell says how the command has ended.
+func (c *command) tell(to *wire.Conn, exit *wire.Exit) {
+	if !c.armed.tells(exit) {
+		_ = to.Send(wire.Exited, c.id, exit, nil, nil)
 	}
 }
 

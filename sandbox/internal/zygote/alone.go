@@ -1,0 +1,137 @@
+//go:build linux
+
+package zygote
+
+import (
+	"sync"
+	"time"
+
+	"github.com/belljar-go/belljar/sandbox/internal/wire"
+	"golang.org/x/sys/unix"
+)
+
+// alone is how the zygote goes with a command that the host program has started, or is about to, and has sent no Follow for: because the sandbox is wanted for something else, or because it should have by
+// now. It may be stopped, or gone, and the command's limits are to hold all the same. The end is told where the host program looks for it when it comes to itself: on the line, or, if it sends a Follow after all before that, as that of a command like others.
+type alone struct {
+	launched chan struct{} // closed when it is known whether the program runs
+	runs     bool
+
+	mu     sync.Mutex
+	joined bool // a Follow has come
+	told   bool // and before that the end
+}
+
+// clear has nothing be left on a line of the commands before, no notice and no timer.
+func (l *line) clear() error {
+	for {
+		switch m, err := l.Receive(); {
+		case err != nil:
+			return err
+		case m == nil:
+			l.Rest()
+			return unix.TimerfdSettime(l.timer, 0, &unix.ItimerSpec{}, nil)
+		default:
+			m.CloseFiles()
+		}
+	}
+}
+
+// notice is what has been said of a command's limits; false: it has none.
+func (l *line) notice(id uint64) (n wire.LimitNotice, ok bool) {
+	defer l.Rest()
+	for {
+		m, err := l.Receive()
+		if err != nil || m == nil {
+			return n, ok
+		}
+		if m.Kind == wire.Limit && m.ID == id {
+			ok = m.Decode(&n) == nil
+		}
+		m.CloseFiles()
+	}
+}
+
+// limit has the command have the limits that were said to be its own. The spare is locked.
+func (a *armed) limit() (n wire.LimitNotice) {
+	n, _ = a.line.notice(a.id)
+	a.req.CPU, a.req.Wall = n.CPU, n.Wall
+	return n
+}
+
+// goAlone begins it, for a command that has left its dormancy without a Follow. The spare is locked. That the host program has yet to send what is to be executed is no matter: what it has
+// to say of limits it has said before.
+func (a *armed) goAlone() {
+	a.alone = &alone{launched: make(chan struct{})}
+	a.followed = true
+	received := a.ready.Received()
+	a.z.handlers.Add(1)
+	go func() {
+		defer a.z.handlers.Done()
+		runs, err := a.accompany()
+		if !runs || err != nil {
+			_ = a.line.Send(wire.Reply, a.id, &wire.Answer{NotRun: true}, nil)
+			close(a.alone.launched)
+			a.neverRun()
+			return
+		}
+		a.started = time.Now()
+		a.box.spare.mu.Lock()
+		n := a.limit()
+		a.box.spare.mu.Unlock()
+		if received && n.Started > 0 { // otherwise it has had nothing to do until now
+			var now unix.Timespec
+			_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+			a.started = a.started.Add(-time.Duration(max(now.Nano()-n.Started, 0)))
+		}
+		a.asked = a.started
+		a.alone.runs = true
+		close(a.alone.launched)
+		a.z.follow(a.command, nil, nil)
+		a.forget()
+	}()
+}
+
+// tells has the end be told on the line, unless somebody waits for it elsewhere.
+func (a *armed) tells(exit *wire.Exit) bool {
+	if a == nil || a.alone == nil {
+		return false
+	}
+	l := a.alone
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.joined {
+		return false
+	}
+	l.told = true
+	exit.PID = a.proc.Load().pid
+	_ = a.line.Send(wire.Exited, a.id, exit, nil)
+	return true
+}
+
+// joined answers a Follow of a command that we go with already. It is false if we do not.
+func (a *armed) joined(conn *wire.Conn, id uint64, sent bool) bool {
+	s := &a.box.spare
+	s.mu.Lock()
+	l := a.alone
+	s.mu.Unlock()
+	if l == nil {
+		return false
+	}
+	if !sent {
+		a.kill() // it waits for what never comes
+	}
+	<-l.launched
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	answer := &wire.Answer{}
+	switch {
+	case !l.runs:
+		answer.NotRun = true
+	case l.told:
+		answer.OnLine = true
+	default:
+		answer.PID, l.joined = a.proc.Load().pid, true
+	}
+	_ = conn.Send(wire.Reply, id, answer, nil, nil)
+	return true
+}
