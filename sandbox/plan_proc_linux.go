@@ -89,7 +89,7 @@ func (r *rootPlan) openMask(i int, target string) {
 		r.trees[i] = r.takeNothing()
 	case kind == procFile:
 		r.trees[i] = r.openTree("/dev/null")
-		r.setattr(r.trees[i], "/dev/null", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false, true)
+		r.setattr(r.trees[i], "/dev/null", nodeAttrs, false, true)
 	}
 }
 

@@ -15,6 +15,9 @@ const (
 	attrNoSUID = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
 	attrNone   = attrNoSUID | unix.MOUNT_ATTR_NOEXEC
 	attrRO     = unix.MOUNT_ATTR_RDONLY
+	// nodeAttrs are for nodes of the host's: whoever may write to a device could set the times of its node, which all sandboxes and the host see. That a mount is
+	// read-only does not concern what is written to the device itself.
+	nodeAttrs = attrNone&^unix.MOUNT_ATTR_NODEV | attrRO
 )
 
 // rootPlan adds the steps that make the root.
@@ -184,7 +187,7 @@ func (r *rootPlan) openOwn(i int, op rootfs.Op) {
 		}
 		for _, d := range deviceNames {
 			t := r.openTree("/dev/" + d)
-			r.setattr(t, "/dev/"+d, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false, true)
+			r.setattr(t, "/dev/"+d, nodeAttrs, false, true)
 			r.devices[d] = t
 		}
 	case rootfs.Proc:

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,6 +84,28 @@ func init() {
 			_, err = os.Stat("/dev/mqueue/own")
 		}
 		fmt.Printf("mq=%s\n", errnoName(err))
+	}
+}
+
+// The nodes are the host's, and so is what is known of them: nothing of that can be written by whoever may write to the device.
+func TestDevNodesAreNotWritten(t *testing.T) {
+	t.Parallel()
+	_, tiny := tinyRoot(t)
+	opts := [][]Option{nil, tiny}
+	if os.Geteuid() == 0 {
+		opts = append(opts, []Option{WithCredential(0, 0)}, append(tiny, WithCredential(0, 0)))
+	}
+	require.NoError(t, exec.Command("touch", "/dev/null").Run(), "the control")
+	for _, o := range opts {
+		boxes := []*Sandbox{standing(t, o...)}
+		if os.Geteuid() == 0 {
+			boxes = append(boxes, begun(t, o...))
+		}
+		for _, sb := range boxes {
+			assert.Equal(t, "ok", sh(t, sb, `echo ok | tee /dev/null; echo > /dev/null; [ -w /dev/null ] || echo no; head -c 1 /dev/zero > /dev/null
+for f in null zero full random urandom tty; do touch /dev/$f && echo $f; chgrp --no-dereference $(id -g) /dev/$f && echo group $f; done 2>/dev/null
+for f in /proc/keys /proc/timer_list; do touch $f && echo $f; done 2>/dev/null; true`))
+		}
 	}
 }
 
