@@ -155,7 +155,7 @@ func (c *Cmd) start(ctx context.Context, whole bool) error {
 	fed := c.inlet == nil || c.inlet.all
 	spec.whole = whole && fed && len(c.sinks) == 0
 	spec.alone = whole && fed && c.tty == nil && len(c.relays) == 0
-	spec.sinks = c.sinks
+	spec.sinks, spec.pass = c.sinks, c.passOn
 	if c.proc, err = e.start(ctx, spec, files); err != nil {
 		c.sandbox.live.Done()
 		return c.sandbox.orClosed("start", e, err)

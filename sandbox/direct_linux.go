@@ -393,7 +393,7 @@ func (e *engine) startDirect(ctx context.Context, c *commandSpec, base *commandB
 	if sent && d.step("wait") {
 		d.begun++
 		d.remember(o.id, l)
-		if d.awaitEnd(c.sinks) {
+		if d.awaitEnd(c) {
 			m, err := d.receive(o.id)
 			if m != nil || err != nil {
 				return e.directEnd(o, m, err, started, c.limits.CPUTime, false)
@@ -409,45 +409,63 @@ var (
 	spins    = sync.OnceValue(func() bool { return runtime.GOMAXPROCS(0) > 1 })
 )
 
-// await waits for something to come, a moment longer than spinTime at least.
+// await waits for something to come.
 func (d *direct) await(left time.Duration) bool {
-	return d.awaitIn(left, left, func() bool { return true })
+	return d.awaitIn(left, left, nil)
 }
 
 // awaitEnd waits for the end of a command for as long as it is nobody's else, and takes what it writes: not when it comes, which for every line would be a change of threads, but before
-// the pipe is full, as a rule. What is more than a pipe holds is for others to copy.
-func (d *direct) awaitEnd(sinks []*sink) bool {
-	if len(sinks) == 0 {
+// the pipe is full, as a rule. Once one has been full it is taken as it comes.
+func (d *direct) awaitEnd(c *commandSpec) bool {
+	if len(c.sinks) == 0 {
 		return d.await(directTime)
 	}
-	return d.awaitIn(directTime, drainTimes, func() bool {
-		room := true
-		for _, s := range sinks {
-			room = s.drain() && room
+	var flows []int
+	return d.awaitIn(directTime, drainTimes, func() (others []int, goOn bool) {
+		for _, s := range c.sinks {
+			for rounds := 0; rounds < 4 && !s.drain(); rounds++ {
+				if !c.pass(s) { // that is for others
+					return nil, false
+				}
+				if flows == nil {
+					flows = make([]int, 0, len(c.sinks))
+				}
+			}
 		}
-		return room
+		if flows != nil {
+			flows = flows[:0]
+			for _, s := range c.sinks {
+				if !s.ended {
+					flows = append(flows, s.fd)
+				}
+			}
+		}
+		return flows, true
 	})
 }
 
-// awaitIn is await in steps, after each of which it goes on if meanwhile says so.
-func (d *direct) awaitIn(left, step time.Duration, meanwhile func() bool) bool {
-	spin := time.Duration(0)
+// awaitIn is await in steps. After each of them meanwhile says whether to go on, and what else ends the next one.
+func (d *direct) awaitIn(most, step time.Duration, meanwhile func() (others []int, goOn bool)) bool {
+	spin := false
 	if spins() {
-		if spinners.Add(1) == 1 {
-			spin = spinTime
-		}
+		spin = spinners.Add(1) == 1
 		defer spinners.Add(-1)
 	}
-	for left > 0 {
-		now, wait := min(left, step), d.line.Wait
-		if spin > 0 {
-			now, wait = min(now, spin), d.line.Spin
+	var others []int
+	began := time.Now()
+	for past := time.Duration(0); past < most; past = time.Since(began) {
+		now, wait := min(most-past, step), d.line.Wait
+		if spin && past < spinTime {
+			now, wait = min(now, spinTime-past), d.line.Spin
 		}
-		if wait(now) {
+		if wait(now, others...) {
 			return true
 		}
-		left, spin = left-now, spin-now
-		if !meanwhile() {
+		if meanwhile == nil {
+			continue
+		}
+		var goOn bool
+		if others, goOn = meanwhile(); !goOn {
 			return false
 		}
 	}

@@ -95,16 +95,19 @@ func TestDirectOutputAlike(t *testing.T) {
 		prepare func(*Cmd) func() string
 		want    string
 	}{
-		"two streams":  {"echo out; echo err >&2; exit 3", plain, `"out\n" "err\n"; non-zero exit, exit 3`},
-		"other writer": {"echo out; echo err >&2; exit 3", strange, `"out\n" "err\n"; non-zero exit, exit 3`},
-		"one stream":   {"echo out; echo err >&2; echo out", one(0, nil), `"out\nerr\nout\n"; OK`},
-		"nothing":      {"exit 4", plain, `"" ""; non-zero exit, exit 4`},
-		"much":         {"head -c 3000000 /dev/zero; head -c 1000 /dev/zero >&2", plain, "3000000 bytes"},
-		"much, other":  {"head -c 3000000 /dev/zero; head -c 1000 /dev/zero >&2", strange, "3000000 bytes"},
-		"slow":         {"echo a; sleep 0.03; echo b", one(0, nil), `"a\nb\n"; OK`},
-		"at the limit": {"head -c 1000 /dev/zero", one(1000, nil), "1000 bytes; OK, exit 0"},
-		"beyond it":    {"head -c 1001 /dev/zero; sleep 1000", one(1000, nil), "1000 bytes; output exceeded"},
-		"ended beyond": {"head -c 1001 /dev/zero; exit 0", one(1000, nil), "1000 bytes; output exceeded"},
+		"two streams":    {"echo out; echo err >&2; exit 3", plain, `"out\n" "err\n"; non-zero exit, exit 3`},
+		"other writer":   {"echo out; echo err >&2; exit 3", strange, `"out\n" "err\n"; non-zero exit, exit 3`},
+		"one stream":     {"echo out; echo err >&2; echo out", one(0, nil), `"out\nerr\nout\n"; OK`},
+		"nothing":        {"exit 4", plain, `"" ""; non-zero exit, exit 4`},
+		"much":           {"head -c 3000000 /dev/zero; head -c 1000 /dev/zero >&2", plain, "3000000 bytes"},
+		"two pipes full": {"head -c 150000 /dev/zero; head -c 150000 /dev/zero >&2", plain, "150000 bytes 150000 bytes; OK"},
+		"within":         {"head -c 150000 /dev/zero", one(150000, nil), "150000 bytes; OK"},
+		"exceeds":        {"head -c 150000 /dev/zero", one(100000, nil), "100000 bytes; output exceeded"},
+		"much, other":    {"head -c 3000000 /dev/zero; head -c 1000 /dev/zero >&2", strange, "3000000 bytes"},
+		"slow":           {"echo a; sleep 0.03; echo b", one(0, nil), `"a\nb\n"; OK`},
+		"at the limit":   {"head -c 1000 /dev/zero", one(1000, nil), "1000 bytes; OK, exit 0"},
+		"beyond it":      {"head -c 1001 /dev/zero; sleep 1000", one(1000, nil), "1000 bytes; output exceeded"},
+		"ended beyond":   {"head -c 1001 /dev/zero; exit 0", one(1000, nil), "1000 bytes; output exceeded"},
 		"discarded": {"head -c 101 /dev/zero", func(c *Cmd) func() string {
 			c.Limits.Output = 100
 			return func() string { return "" }

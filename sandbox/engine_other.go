@@ -35,6 +35,7 @@ type commandSpec struct {
 	whole  bool
 	alone  bool
 	sinks  []*sink
+	pass   func(*sink) bool
 	path   string
 	args   []string
 	env    []string

@@ -39,6 +39,9 @@ func (m *meter) take(n int) int {
 	return int(max(left+int64(n), 0))
 }
 
+// has tells whether n bytes may pass.
+func (m *meter) has(n int) bool { return m == nil || m.left.Load() >= int64(n) }
+
 // programFile is a descriptor of the program.
 type programFile struct {
 	file *os.File // nil: /dev/null
@@ -291,6 +294,11 @@ func (c *Cmd) startCollecting(ctx context.Context, s *sink) {
 	c.readers = append(c.readers, s.open())
 	c.copiers.Add(1)
 	go func() { defer c.copiers.Done(); c.label(ctx, "output"); c.collect(s) }()
+}
+
+// passOn forwards what has been taken of a stream to which nobody attends yet, if nobody is waited for and nothing else comes of it.
+func (c *Cmd) passOn(s *sink) bool {
+	return s.passive() && c.meter.has(s.early) && c.forward(s, s.takeEarly())
 }
 
 // collectNow copies what a command that has ended before anybody copied has written.

@@ -28,10 +28,11 @@ type commandSpec struct {
 	own    Limits    // of it what the command asked for itself
 	asked  time.Time // when the zygote was asked to start it
 	keep   bool
-	whole  bool     // nobody needs to know when it starts
-	alone  bool     // nor who, see direct
-	sinks  []*sink  // its output, which somebody has to take then
-	reopen []uint64 // for each of files, the rights to open it again, see reopen
+	whole  bool             // nobody needs to know when it starts
+	alone  bool             // nor who, see direct
+	sinks  []*sink          // its output, which somebody has to take then
+	pass   func(*sink) bool // has what has been taken go where it is to go, if that is possible at once
+	reopen []uint64         // for each of files, the rights to open it again, see reopen
 }
 
 // walls are what holds every command of a sandbox beside its namespaces and limits.

@@ -27,13 +27,15 @@ type Line struct {
 type callRoom struct {
 	head unix.Msghdr
 	iov  unix.Iovec
-	poll unix.PollFd
+	poll [1 + lineOthers]unix.PollFd
 	left unix.Timespec
 }
 
 const (
 	lineRoom  = 32 << 10
 	lineFiles = 4
+	// lineOthers is how many other descriptors can be waited for.
+	lineOthers = 2
 )
 
 // lineInput is room for what is received.
@@ -139,29 +141,35 @@ func (m *Message) within(p []byte) bool {
 	return true
 }
 
-// Spin waits until there may be something to receive, at most for d, which has to be short: the thread keeps all that it has of the Go runtime meanwhile.
-func (l *Line) Spin(d time.Duration) bool {
-	return l.await(d, func(c *callRoom) (int, syscall.Errno) {
-		n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&c.poll)), 1, uintptr(unsafe.Pointer(&c.left)), 0, 8, 0)
-		return int(n), errno
+// Spin waits until there may be something to receive, at most for d, which has to be short: the thread keeps all that it has of the Go runtime meanwhile. It returns, with false, as soon as
+// anything can be read from one of the others, of which there may be two.
+func (l *Line) Spin(d time.Duration, others ...int) bool {
+	return l.await(d, others, func(c *callRoom, n int) (int, syscall.Errno) {
+		got, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&c.poll)), uintptr(n), uintptr(unsafe.Pointer(&c.left)), 0, 8, 0)
+		return int(got), errno
 	})
 }
 
 // Wait is Spin for longer.
-func (l *Line) Wait(d time.Duration) bool {
-	return l.await(d, func(c *callRoom) (int, syscall.Errno) {
-		n, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&c.poll)), 1, uintptr(unsafe.Pointer(&c.left)), 0, 8, 0)
-		return int(n), errno
+func (l *Line) Wait(d time.Duration, others ...int) bool {
+	return l.await(d, others, func(c *callRoom, n int) (int, syscall.Errno) {
+		got, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&c.poll)), uintptr(n), uintptr(unsafe.Pointer(&c.left)), 0, 8, 0)
+		return int(got), errno
 	})
 }
 
-func (l *Line) await(d time.Duration, poll func(*callRoom) (int, syscall.Errno)) bool {
+func (l *Line) await(d time.Duration, others []int, poll func(*callRoom, int) (int, syscall.Errno)) bool {
 	for end := time.Now().Add(d); ; d = time.Until(end) {
 		c := &l.call
-		c.poll = unix.PollFd{Fd: int32(l.fd), Events: unix.POLLIN}
+		c.poll[0] = unix.PollFd{Fd: int32(l.fd), Events: unix.POLLIN}
+		n := 1
+		for _, fd := range others[:min(len(others), lineOthers)] {
+			c.poll[n] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+			n++
+		}
 		c.left = unix.NsecToTimespec(int64(max(d, 0)))
-		if n, errno := poll(c); errno != unix.EINTR {
-			return n > 0
+		if _, errno := poll(c, n); errno != unix.EINTR {
+			return errno == 0 && c.poll[0].Revents != 0
 		} else if d <= 0 {
 			return false
 		}
