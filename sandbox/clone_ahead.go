@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"syscall"
@@ -23,6 +24,9 @@ type cloneAhead struct {
 	quiet   *time.Timer   // begins a set-up some time after that; nil: none is to be
 	idle    *time.Timer   // ends the one that is ready
 	vain    restraint     // when the host has changed under one
+
+	patience time.Duration // for tests: instead of aheadPatience
+	begun    func()        // for tests: a set-up begins
 }
 
 // readyClone is one that nobody has.
@@ -141,6 +145,9 @@ func (a *cloneAhead) next(of *Sandbox) {
 
 // make makes one; nil if there can be none, of which the next Clone says the reason.
 func (a *cloneAhead) make(of *Sandbox) *readyClone {
+	if a.begun != nil {
+		a.begun()
+	}
 	s := of.asked()
 	before, ok := viewFor(s)
 	if !ok {
@@ -201,6 +208,7 @@ func (a *cloneAhead) close() (wait func() error) {
 	if c == nil && a.making == nil {
 		return func() error { a.work.Wait(); return nil }
 	}
+	patience := cmp.Or(a.patience, aheadPatience)
 	ended := make(chan error, 1)
 	go func() {
 		var err error
@@ -214,7 +222,7 @@ func (a *cloneAhead) close() (wait func() error) {
 		select {
 		case err := <-ended:
 			return err
-		case <-time.After(aheadPatience):
+		case <-time.After(patience):
 			return &Error{Stage: "close", Op: "wait", Path: "clone made ahead", Err: syscall.EBUSY}
 		}
 	}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -251,4 +252,48 @@ func TestCloneAheadWithoutZygote(t *testing.T) {
 	_, err := sb.Clone()
 	require.ErrorIs(t, err, ErrClosed)
 	aheadOf(t, newBox(t))
+}
+
+// The end of a sandbox does not wait for ever for a clone of it that is being made: it says so, and what is made after all comes to nothing.
+func TestCloneAheadHangs(t *testing.T) {
+	t.Parallel()
+	for _, hangs := range []bool{false, true} {
+		sb, err := New(WithHostname(fmt.Sprint("ahead-hangs-", hangs)))
+		require.NoError(t, err)
+		a := &sb.ahead
+		began, goOn := make(chan struct{}), make(chan struct{})
+		once := sync.OnceFunc(func() { close(began) })
+		a.mu.Lock()
+		a.begun = func() { once(); <-goOn }
+		a.patience = patience
+		if hangs {
+			a.patience = time.Millisecond
+		}
+		a.mu.Unlock()
+		for range 2 {
+			c, err := sb.Clone()
+			require.NoError(t, err)
+			require.NoError(t, c.Close())
+		}
+		<-began
+		closed := make(chan error, 1)
+		go func() { closed <- sb.Close() }()
+		if hangs {
+			err = <-closed
+			require.ErrorIs(t, err, unix.EBUSY)
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			assert.Equal(t, "close", e.Stage)
+			close(goOn)
+		} else {
+			eventually(t, "it is being ended", func() bool { return sb.State() == Exited })
+			close(goOn)
+			require.NoError(t, <-closed)
+		}
+		p, ok := leaktest.Lookup(strconv.Itoa(sb.PID()))
+		assert.False(t, ok && !p.Zombie(), "the sandbox itself is gone")
+		eventually(t, "nothing is made any more", func() bool { return !a.isMaking() })
+		a.work.Wait()
+		assert.Nil(t, a.readied())
+	}
 }
