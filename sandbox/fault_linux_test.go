@@ -241,23 +241,26 @@ func TestFaultSetup(t *testing.T) {
 	for _, d := range []string{"usr", "proc", "dev", "tmp"} {
 		require.NoError(t, os.Mkdir(filepath.Join(root, d), 0o755))
 	}
-	cases := map[string]struct {
+	common := fullOptions(t)
+	cases := []struct {
+		name string
 		opts []Option
 		step int
 	}{
-		"full":    {fullOptions(t), 1},
-		"rootfs":  {append(fullOptions(t), WithRootfs(root)), 1},
-		"upper":   {append(fullOptions(t), WithRootfs(root), WithUpper(filepath.Join(t.TempDir(), "upper"))), 1},
-		"scratch": {append(fullOptions(t), WithRootfs(root), WithScratch("1m")), 3},
-		"time":    {[]Option{WithTime(1e9)}, 5},
-		"host":    {hostOptions(), 3},
-		"proc":    {[]Option{WithProc(ViewFiles), BestEffort(WithMemory("64m")), WithHidePID(HideProcesses), WithDevice("/dev/zero", "/dev/my/zero")}, 4},
-		"pids":    {[]Option{WithProcPIDs()}, 19},
+		{"full", common, 1},
+		{"rootfs", append(common[:len(common):len(common)], WithRootfs(root)), 7},
+		{"upper", append(common[:len(common):len(common)], WithRootfs(root), WithUpper(filepath.Join(t.TempDir(), "upper"))), 7},
+		{"scratch", append(common[:len(common):len(common)], WithRootfs(root), WithScratch("1m")), 7},
+		{"time", []Option{WithTime(1e9)}, 11},
+		{"host", hostOptions(), 7},
+		{"proc", []Option{WithProc(ViewFiles), BestEffort(WithMemory("64m")), WithHidePID(HideProcesses), WithDevice("/dev/zero", "/dev/my/zero")}, 11},
+		{"pids", []Option{WithProcPIDs()}, 19},
 	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
 			p := planOf(t, wire.Create, func() { require.NoError(t, newBox(t, c.opts...).Close()) })
-			failAll(t, p, wire.Create, c.step*stride(), func() error {
+			failSome(t, p, wire.Create, oftenOrNew(c.step*stride(), seen), func() error {
 				sb, err := New(c.opts...)
 				if err == nil {
 					require.NoError(t, sb.Close())
@@ -266,7 +269,7 @@ func TestFaultSetup(t *testing.T) {
 			})
 			sb := newBox(t, c.opts...)
 			res, err := sb.Run(inTime(t), "/bin/true")
-			if slices.Contains([]string{"rootfs", "upper", "scratch"}, name) {
+			if slices.Contains([]string{"rootfs", "upper", "scratch"}, c.name) {
 				require.ErrorIs(t, err, unix.ENOENT, "there is nothing in it")
 				return
 			}
@@ -283,13 +286,35 @@ func hostOptions() []Option {
 	return []Option{WithHost(namespace.PID, namespace.Mount, namespace.User, namespace.Net), WithCredential(65534, 65534), BestEffort(WithMemory("64m"))}
 }
 
-// failAll makes each step of a plan fail in turn.
+// oftenOrNew picks every few steps, and, but in a short run, each that none of the plans before it had.
+func oftenOrNew(every int, seen map[string]bool) func(i int, s plan.Step) bool {
+	return func(i int, s plan.Step) bool {
+		what := s.Stage + " " + s.Call + " " + s.Object
+		known := seen[what] || testing.Short()
+		seen[what] = true
+		return !known || i%every == 0
+	}
+}
+
+// failAll makes each step of a plan fail in turn, or every few.
 func failAll(t *testing.T, p *plan.Plan, kind wire.Kind, step int, do func() error) {
 	t.Helper()
+	first := -len(p.Parent)
+	failSome(t, p, kind, func(i int, _ plan.Step) bool { return (i-first)%step == 0 }, do)
+}
+
+// failSome makes those steps of a plan fail in turn that are chosen.
+func failSome(t *testing.T, p *plan.Plan, kind wire.Kind, choose func(i int, s plan.Step) bool, do func() error) {
+	t.Helper()
 	before := settled(t)
-	for i := -len(p.Parent); i < len(p.Child); i += step {
+	failed := 0
+	for i := -len(p.Parent); i < len(p.Child); i++ {
 		s, ok := p.Step(i)
 		require.True(t, ok)
+		if !choose(i, s) {
+			continue
+		}
+		failed++
 		var err error
 		failing(t, kind, i, injected, func() { err = do() })
 		if tolerant(s) {
@@ -306,6 +331,8 @@ func failAll(t *testing.T, p *plan.Plan, kind wire.Kind, step int, do func() err
 			unchanged(t, before, "after one that worked")
 		}
 	}
+	require.Positive(t, failed)
+	t.Logf("%d of %d steps", failed, len(p.Parent)+len(p.Child))
 	require.NoError(t, do(), "the next one works")
 	unchanged(t, before, "at the end")
 }
