@@ -56,9 +56,9 @@ func works(t *testing.T, out string, err error, givenUp string) {
 	assert.Contains(t, out, "given up: "+givenUp+"\n")
 }
 
+// TestBuilds: as it is built by itself, see TestBuildWithoutLibseccomp.
 func TestBuilds(t *testing.T) {
 	ways := map[string]built{
-		"cgo":      {"1", nil},
 		"pie":      {"1", []string{"-buildmode=pie"}},
 		"stripped": {"1", []string{"-ldflags=-s -w"}},
 	}
@@ -101,18 +101,20 @@ func TestBuildWithoutLibseccomp(t *testing.T) {
 
 // TestBuildGone deletes or replaces the program's file while it runs.
 func TestBuildGone(t *testing.T) {
-	build := func(t *testing.T) string { return buildHost(t, built{"1", nil}) }
+	exe := buildHost(t, built{"1", nil})
+	copied := filepath.Join(t.TempDir(), "copied")
+	data, err := os.ReadFile(exe)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(copied, data, 0o755))
 	t.Run("deleted", func(t *testing.T) {
-		exe := build(t)
 		out, err := runHost(exe, "-delete")
 		works(t, out, err, "0")
 		assert.NoFileExists(t, exe)
 	})
 	t.Run("replaced", func(t *testing.T) {
-		exe := build(t)
 		other := filepath.Join(t.TempDir(), "other")
 		require.NoError(t, os.WriteFile(other, []byte("#!/bin/sh\necho I am another program\nsleep 100\n"), 0o755))
-		out, err := runHost(exe, "-replace", other)
+		out, err := runHost(copied, "-replace", other)
 		works(t, out, err, "0")
 		assert.NotContains(t, out, "another")
 	})

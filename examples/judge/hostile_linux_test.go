@@ -139,6 +139,7 @@ func firstOf(file string) string {
 // TestHostileSubmissionsWorkOutside is the control: without a sandbox the same submissions get what they are after. Those
 // that would harm the machine (bombs, kill(-1), hogs) are not run; that they do work shows in the limits they reach.
 func TestHostileSubmissionsWorkOutside(t *testing.T) {
+	needSandbox(t) // a control of nothing otherwise
 	o := newOutside(t)
 	for _, c := range []struct{ file, mark string }{
 		{"edits/submissions/hostile_reader.c", "LEAK " + o.values["@PROBLEM@"] + "/cases/01.out"},
