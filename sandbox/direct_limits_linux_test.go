@@ -87,7 +87,7 @@ func interfere(sb *Sandbox, f func(step string, p *commandPlan) bool) (stop func
 	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.tamper = nil
+		d.tamper, d.packet = nil, packet{}
 	}
 }
 

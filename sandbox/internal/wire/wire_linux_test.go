@@ -253,3 +253,33 @@ func FuzzReceive(f *testing.F) {
 		m.CloseFiles()
 	})
 }
+
+// Who waits at a line is told apart what has come there and what elsewhere.
+func TestLineWaits(t *testing.T) {
+	a, b, err := Pair()
+	require.NoError(t, err)
+	ours, theirs := NewLine(a), NewLine(b)
+	defer ours.Close()
+	defer theirs.Close()
+	var p [2]int
+	require.NoError(t, unix.Pipe2(p[:], unix.O_CLOEXEC))
+	defer unix.Close(p[0])
+	defer unix.Close(p[1])
+	for _, wait := range []func(time.Duration, ...int) bool{ours.Spin, ours.Wait} {
+		assert.False(t, wait(time.Millisecond, p[0]), "nothing has come")
+		_, err = unix.Write(p[1], []byte("x"))
+		require.NoError(t, err)
+		assert.False(t, wait(time.Hour, p[0]), "that was not the line")
+		require.NoError(t, theirs.Send(Limit, 7, &LimitNotice{Wall: time.Second}, nil))
+		assert.True(t, wait(time.Hour, p[0]))
+		assert.True(t, wait(time.Hour))
+		m, err := ours.Receive()
+		require.NoError(t, err)
+		var n LimitNotice
+		require.NoError(t, m.Decode(&n))
+		assert.Equal(t, []any{Limit, uint64(7), time.Second}, []any{m.Kind, m.ID, n.Wall})
+		_, err = unix.Read(p[0], make([]byte, 8))
+		require.NoError(t, err)
+	}
+	ours.Rest()
+}
