@@ -53,6 +53,7 @@ func spareOf(t *testing.T, sb *Sandbox) string {
 func TestSpareLeaf(t *testing.T) {
 	t.Parallel()
 	sb := grouped(t, standing(t, WithMemory("256m"), WithPids(20)))
+	sb.engine.direct.off = true // what is offered has a leaf too
 	_, res := try(t, sb, "exit 3")
 	require.Equal(t, 3, res.ExitCode)
 	eventually(t, "a sandbox with a single command makes none", func() bool { return len(leavesOf(t, sb)) == 0 })

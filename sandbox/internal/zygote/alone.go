@@ -36,26 +36,29 @@ func (l *line) clear() error {
 	}
 }
 
-// notice is what has been said of a command's limits; false: it has none.
-func (l *line) notice(id uint64) (n wire.LimitNotice, ok bool) {
+// notice is what has been said of a command's limits; nothing of one that has none.
+func (l *line) notice(id uint64) (n wire.LimitNotice, err error) {
 	defer l.Rest()
 	for {
 		m, err := l.Receive()
 		if err != nil || m == nil {
-			return n, ok
+			return n, err
 		}
 		if m.Kind == wire.Limit && m.ID == id {
-			ok = m.Decode(&n) == nil
+			err = m.Decode(&n)
 		}
 		m.CloseFiles()
+		if err != nil {
+			return n, err
+		}
 	}
 }
 
 // limit has the command have the limits that were said to be its own. The spare is locked.
-func (a *armed) limit() (n wire.LimitNotice) {
-	n, _ = a.line.notice(a.id)
+func (a *armed) limit() (n wire.LimitNotice, err error) {
+	n, err = a.line.notice(a.id)
 	a.req.CPU, a.req.Wall = n.CPU, n.Wall
-	return n
+	return n, err
 }
 
 // goAlone begins it, for a command that has left its dormancy without a Follow. The spare is locked. That the host program has yet to send what is to be executed is no matter: what it has
@@ -76,8 +79,11 @@ func (a *armed) goAlone() {
 		}
 		a.started = time.Now()
 		a.box.spare.mu.Lock()
-		n := a.limit()
+		n, err := a.limit()
 		a.box.spare.mu.Unlock()
+		if err != nil { // of which nobody knows what limits it has
+			a.kill()
+		}
 		if received && n.Started > 0 { // otherwise it has had nothing to do until now
 			var now unix.Timespec
 			_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)

@@ -387,7 +387,7 @@ func (a *armed) ends() {
 	exit := &wire.Exit{PID: a.pid(), Lost: !waited}
 	if !sent {
 		s.mu.Lock()
-		a.limit()
+		_, _ = a.limit()
 		s.mu.Unlock()
 		c.lastCheck(exit)
 	}
