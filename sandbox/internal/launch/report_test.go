@@ -212,7 +212,11 @@ func TestReportTimer(t *testing.T) {
 			left = time.Millisecond
 		}
 		require.NoError(t, unix.TimerfdSettime(d.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(left))}, nil))
-		use(t, rd, exit(base, "/bin/sh", "-c", map[bool]string{true: "sleep 1000", false: "exit 3"}[late]), null)
+		argv := []string{"/bin/sh", "-c", "exit 3"}
+		if late {
+			argv = []string{"/bin/sleep", "1000"} // no shell, whose child would be left
+		}
+		use(t, rd, exit(base, argv[0], argv[1:]...), null)
 		d.toldOf(p)
 		_, sent := d.receive()
 		assert.Equal(t, late, !sent)
