@@ -40,6 +40,17 @@ func (h *Hierarchy) dir(p string) (string, bool) {
 	return path.Join(h.Mount, p), true
 }
 
+// Unified is the directory of this process's own group of v2, also where that hierarchy has no controllers. It is false if there is none to be
+// seen.
+func (h *Host) Unified() (dir string, ok bool) {
+	for i := range h.Hierarchies {
+		if y := &h.Hierarchies[i]; y.Version == 2 && y.Unusable == "" {
+			return y.dir("")
+		}
+	}
+	return "", false
+}
+
 // holder returns the hierarchy which has controller c: v2 if it is there,
 // then v1. CPU accounting and freezing come with every v2 group, but on a host
 // whose memory and pids are in v1 a further group in v2 would be a detour.

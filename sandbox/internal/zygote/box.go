@@ -38,6 +38,9 @@ type box struct {
 	spare     spare // with the limits locked, if with any lock
 	userNS    bool
 	initLeaf  *cgroup.Leaf // PID 1's, if it is in the sandbox's group
+	nets      *nets
+	net       *netns      // to be given back to nets; nil: there is none
+	netKept   atomic.Bool // all else that it takes to use that again has been said
 
 	// sweeping keeps commands from being started while everything in the PID namespace is killed.
 	sweeping sync.RWMutex
@@ -238,10 +241,17 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		r.Files = append([]int{z.image, pipe[0], tree}, files...)
 	}
 	if req.Net {
-		if r.Net, r.NetHome, err = z.nets.take(); err != nil {
+		ns, home, err := z.nets.take()
+		if err != nil {
 			return err
 		}
-		*spent = append(*spent, r.Net)
+		r.Net, r.NetHome = ns.fd, home
+		if req.Reuse && ns.cookie != 0 {
+			b.net, b.nets = ns, &z.nets
+		} else {
+			z.nets.witness.forget(ns.cookie)
+			*spent = append(*spent, ns.fd)
+		}
 	}
 	if req.Ruleset >= 0 {
 		r.Keep = plan.Reg(req.Ruleset)

@@ -122,6 +122,30 @@ func (g *groups) roomAt(named string, need cgroup.Controllers) (cgroup.Parent, e
 	return base, nil
 }
 
+// unified finds the group of v2 that commands are in or below, but for those in a group of the caller's: this process's in the usual place or, where that is all of v1, the one that it is in itself, as they are then.
+func (g *groups) unified() (dir string, own bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.places[""]
+	if p == nil {
+		return "", false, errNotYet
+	}
+	for _, d := range p.owner.Parent().Dirs {
+		if d.Version == 2 {
+			return d.Path, false, nil
+		}
+	}
+	h, err := cgroup.Detect()
+	if err != nil {
+		return "", false, err
+	}
+	dir, ok := h.Unified()
+	if !ok {
+		return "", false, unix.ENOENT
+	}
+	return dir, true, nil
+}
+
 func parentAt(named string, need cgroup.Controllers) (cgroup.Parent, error) {
 	h, err := cgroup.Detect()
 	if err != nil {

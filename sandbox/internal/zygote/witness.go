@@ -1,0 +1,180 @@
+//go:build linux
+
+package zygote
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/belljar-go/belljar/cgroup"
+	"golang.org/x/sys/unix"
+)
+
+// witness knows of network namespaces whether a socket has been made in them by which something could have been left or got out. What a socket has done is not to be seen afterwards: a datagram
+// socket that was only connected leaves a cached route whose age RTM_GETROUTE tells, one that joined a group leaves a report that is sent later, and nobody counts either. So the kernel notes it when it
+// happens: three small programs, which forbid nothing and change nothing, mark the namespace, by its cookie, in a table of those that are asked about.
+//
+//   - AF_INET and AF_INET6, of any type and protocol: at the end of inet_create and inet6_create (BPF_CGROUP_INET_SOCK_CREATE), before the caller has the socket.
+//   - AF_UNIX that is connected or sends to an address (BPF_CGROUP_UNIX_CONNECT and _SENDMSG, Linux 6.7, which is what this takes): over one that reaches somebody outside a descriptor of a file below
+//     /proc/self/net can be sent, which goes on telling of the namespace whoever is in it (proc(5): such a file holds its namespace).
+//
+// They are attached to the group of v2 that all sandboxes are in or below, by links that go with the last descriptor, so with this process. Who they are called for there is nobody's concern
+// whose namespace is not in the table. Where they cannot be attached nothing is known, and no namespace is used twice.
+type witness struct {
+	where func() (dir string, own bool, err error) // finds the group, and tells whether it is this process's; errNotYet
+
+	mu    sync.Mutex
+	tried bool
+	dir   string // of the group; "": there are no programs
+	own   string // the group of this process at that time, as /proc says, if it is that one
+	table int
+	links []int
+}
+
+// witnessRoom is how many namespaces it can be asked about at once. Others are not used again.
+const witnessRoom = 4096
+
+// The attach types which golang.org/x/sys has no names for yet, and the helper (linux/bpf.h).
+const (
+	bpfUnixConnect    = 49
+	bpfUnixSendmsg    = 50
+	bpfGetNetnsCookie = 122
+)
+
+// errNotYet says that there is no group yet.
+var errNotYet = errors.New("no sandbox has had a group")
+
+// begin has sockets noted from now on, if that is possible.
+func (w *witness) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.tried || w.where == nil {
+		return
+	}
+	err := w.attach()
+	if w.tried = err != errNotYet; err != nil {
+		w.detach()
+	}
+}
+
+// attach loads the programs and attaches them. The caller holds the lock.
+func (w *witness) attach() error {
+	if unsafe.Sizeof(unsafe.Pointer(nil)) != 8 {
+		return unix.ENOSYS // the kernel's structs are laid out here as 64-bit machines do
+	}
+	dir, inIt, err := w.where()
+	if err != nil {
+		return err
+	}
+	own, err := ownUnified()
+	if err != nil {
+		return err
+	}
+	group, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("open", err)
+	}
+	defer unix.Close(group)
+	table, err := bpfCreateTable(witnessRoom)
+	if err != nil {
+		return err
+	}
+	w.links = append(w.links, table)
+	for _, p := range []struct{ kind, at uint32 }{
+		{unix.BPF_PROG_TYPE_CGROUP_SOCK, unix.BPF_CGROUP_INET_SOCK_CREATE},
+		{unix.BPF_PROG_TYPE_CGROUP_SOCK_ADDR, bpfUnixConnect},
+		{unix.BPF_PROG_TYPE_CGROUP_SOCK_ADDR, bpfUnixSendmsg},
+	} {
+		prog, err := bpfLoad(p.kind, p.at, markProgram(table))
+		if err != nil {
+			return err
+		}
+		link, err := bpfLink(prog, group, p.at)
+		_ = unix.Close(prog)
+		if err != nil {
+			return err
+		}
+		w.links = append(w.links, link)
+	}
+	if again, err := ownUnified(); err != nil || again != own {
+		return unix.EAGAIN // moved meanwhile
+	}
+	if w.dir, w.table = dir, table; inIt {
+		w.own = own
+	}
+	return nil
+}
+
+func (w *witness) detach() {
+	closeFDs(w.links)
+	w.links, w.dir, w.own = nil, "", ""
+}
+
+// close ends it for good.
+func (w *witness) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tried = true
+	w.detach()
+}
+
+// add has a namespace watched in which nobody is yet.
+func (w *witness) add(cookie uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.dir != "" && cookie != 0 && bpfPut(w.table, cookie) == nil
+}
+
+// clean tells whether nothing has been noted of a namespace since it was added.
+func (w *witness) clean(cookie uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dir == "" {
+		return false
+	}
+	mark, err := bpfGet(w.table, cookie)
+	return err == nil && mark == 0
+}
+
+// forget is told that a namespace is not asked about any more.
+func (w *witness) forget(cookie uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dir != "" && cookie != 0 {
+		_ = bpfDelete(w.table, cookie)
+	}
+}
+
+// covers tells whether all commands of a sandbox have been where the programs are called for them: in groups of v2 below that of the programs, or, where the sandbox's are all of v1, in that of this process,
+// which then must have stayed where it was.
+func (w *witness) covers(group *cgroup.Manager) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dir == "" || group == nil {
+		return false
+	}
+	for _, d := range group.Describe().Dirs {
+		if d.Version == 2 {
+			return strings.HasPrefix(d.Path+"/", w.dir+"/")
+		}
+	}
+	own, err := ownUnified()
+	return err == nil && w.own != "" && own == w.own
+}
+
+// ownUnified is the group of v2 that this process is in.
+func ownUnified() (string, error) {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if group, ok := strings.CutPrefix(line, "0::"); ok {
+			return group, nil
+		}
+	}
+	return "", unix.ENOENT
+}
