@@ -53,18 +53,44 @@ func TestNetworkReuse(t *testing.T) {
 	require.NoError(t, err)
 	defer folder.Close()
 
-	type job = struct {
+	type job struct {
 		opts []Option
 		deed func(*testing.T, *Sandbox)
 	}
-	used := func(c job) string {
-		sb, err := New(c.opts...)
-		require.NoError(t, err)
-		defer func() { require.NoError(t, sb.Close()) }()
-		cookie := sh(t, sb, cookieScript)
-		require.NotEmpty(t, cookie)
-		c.deed(t, sb)
-		return cookie
+	// together has all of them stand at once, so that each has a namespace of its own, and end; which, it returns.
+	together := func(jobs map[string]job) map[string]string {
+		had := map[string]string{}
+		var all []*Sandbox
+		for name, j := range jobs {
+			sb, err := New(j.opts...)
+			require.NoError(t, err, name)
+			all = append(all, sb)
+			cookie := sh(t, sb, cookieScript)
+			require.NotEmpty(t, cookie)
+			j.deed(t, sb)
+			had[cookie] = name
+		}
+		assert.Len(t, had, len(jobs))
+		for _, sb := range all {
+			require.NoError(t, sb.Close())
+		}
+		return had
+	}
+	// after makes as many as are kept, and more, and tells which of what others had are used again.
+	after := func(had map[string]string) (again []string) {
+		var all []*Sandbox
+		for range 20 {
+			sb, err := New()
+			require.NoError(t, err)
+			all = append(all, sb)
+			if name := had[sh(t, sb, cookieScript)]; name != "" {
+				again = append(again, name)
+			}
+		}
+		for _, sb := range all {
+			require.NoError(t, sb.Close())
+		}
+		return again
 	}
 	terminal := func(t *testing.T, sb *Sandbox) {
 		c := sb.Command("/bin/true")
@@ -73,8 +99,7 @@ func TestNetworkReuse(t *testing.T) {
 		require.NoError(t, err)
 	}
 	ids := []namespace.IDMap{{Inside: 0, Outside: 300000, Count: 1 << 16}}
-	spent := map[string]string{}
-	for name, j := range map[string]job{
+	assert.Empty(t, after(together(map[string]job{
 		"internet":            {nil, run(`perl -e 'socket(S, 2, 2, 0) or die'`)},
 		"internet, listening": {nil, run(`perl -MIO::Socket::INET -e 'IO::Socket::INET->new(LocalAddr => "127.0.0.1", Listen => 1) or die'`)},
 		"connect":             {nil, run(`perl -MSocket -e 'socket(S, 1, 1, 0); connect(S, pack_sockaddr_un("/tmp/x"))'`)},
@@ -83,6 +108,8 @@ func TestNetworkReuse(t *testing.T) {
 		"a folder given":      {nil, give(folder)},
 		"a terminal":          {nil, terminal},
 		"PID":                 {nil, func(t *testing.T, sb *Sandbox) { sb.PID() }},
+	})), "what a job has done")
+	assert.Empty(t, after(together(map[string]job{
 		"a bind":              {[]Option{WithBind(t.TempDir(), "/mnt", 0)}, quiet},
 		"a read-only bind":    {[]Option{WithBind(t.TempDir(), "/mnt", ReadOnly)}, quiet},
 		"a policy of its own": {[]Option{WithSeccomp(seccomp.Network())}, quiet},
@@ -90,35 +117,12 @@ func TestNetworkReuse(t *testing.T) {
 		"a view":              {[]Option{WithProc(ViewFiles)}, quiet},
 		"another id map":      {[]Option{WithIDMap(ids, ids)}, quiet},
 		"a capability":        {[]Option{WithCapabilities("NET_RAW")}, quiet},
-	} {
-		spent[used(j)] = name
-	}
-	again := 0
-	seen := map[string]bool{}
-	for _, j := range []job{
-		{nil, quiet},
-		{nil, quiet},
-		{nil, quiet},
-		{nil, give(ours)},
-		{nil, run(`perl -e 'socketpair(A, B, 1, 1, 0) or die; syswrite(A, "x")'; cat /proc/net/tcp >/dev/null`)},
-		{[]Option{WithSeccomp(seccomp.Build())}, quiet},
-		{[]Option{WithMemory("64m"), WithTmpfs("/more", "1m"), WithFile("/etc/more", nil, 0o644)}, quiet},
-		{nil, quiet},
-		{nil, quiet},
-		{nil, quiet},
-	} {
-		cookie := used(j)
-		if seen[cookie] {
-			again++
-		}
-		seen[cookie] = true
-	}
-	assert.Positive(t, again, "the quiet ones do come back")
-
-	// All that are kept, and more.
-	for range 20 {
-		sb := standing(t)
-		cookie := sh(t, sb, cookieScript)
-		assert.Empty(t, spent[cookie], "used again")
-	}
+	})), "what a sandbox is")
+	assert.NotEmpty(t, after(together(map[string]job{
+		"nothing":        {nil, quiet},
+		"a pipe given":   {nil, give(ours)},
+		"a pair":         {nil, run(`perl -e 'socketpair(A, B, 1, 1, 0) or die; syswrite(A, "x")'; cat /proc/net/tcp >/dev/null`)},
+		"no internet":    {[]Option{WithSeccomp(seccomp.Build())}, quiet},
+		"files, a tmpfs": {[]Option{WithMemory("64m"), WithTmpfs("/more", "1m"), WithFile("/etc/more", nil, 0o644)}, quiet},
+	})), "the control: these may")
 }

@@ -62,7 +62,7 @@ func (n *nets) prove(ns *netns, home int) bool {
 		}
 		return nil
 	}) == nil
-	if !same {
+	if ns.group = nil; !same {
 		n.drop(ns)
 	}
 	n.mu.Lock()

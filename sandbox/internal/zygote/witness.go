@@ -26,12 +26,13 @@ import (
 type witness struct {
 	where func() (dir string, own bool, err error) // finds the group, and tells whether it is this process's; errNotYet
 
+	tried bool // by the thread that calls begin
+
 	mu    sync.Mutex
-	tried bool
 	dir   string // of the group; "": there are no programs
 	own   string // the group of this process at that time, as /proc says, if it is that one
 	table int
-	links []int
+	held  []int // the table and the links
 }
 
 // witnessRoom is how many namespaces it can be asked about at once. Others are not used again.
@@ -47,42 +48,51 @@ const (
 // errNotYet says that there is no group yet.
 var errNotYet = errors.New("no sandbox has had a group")
 
-// begin has sockets noted from now on, if that is possible.
+// begin has sockets noted from now on, if that is possible. One thread calls it; nobody else waits for it meanwhile.
 func (w *witness) begin() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.tried || w.where == nil {
 		return
 	}
-	err := w.attach()
-	if w.tried = err != errNotYet; err != nil {
-		w.detach()
-	}
-}
-
-// attach loads the programs and attaches them. The caller holds the lock.
-func (w *witness) attach() error {
-	if unsafe.Sizeof(unsafe.Pointer(nil)) != 8 {
-		return unix.ENOSYS // the kernel's structs are laid out here as 64-bit machines do
-	}
 	dir, inIt, err := w.where()
-	if err != nil {
-		return err
+	if w.tried = err != errNotYet; err != nil {
+		return
 	}
 	own, err := ownUnified()
 	if err != nil {
-		return err
+		return
+	}
+	table, held, err := attachTo(dir)
+	if err == nil {
+		if again, lost := ownUnified(); lost != nil || again != own {
+			err = unix.EAGAIN // moved meanwhile
+		}
+	}
+	if err != nil {
+		closeFDs(held)
+		return
+	}
+	if !inIt {
+		own = ""
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dir, w.own, w.table, w.held = dir, own, table, held
+}
+
+// attachTo loads the programs and attaches them to a group. What is held is to be closed, also after an error.
+func attachTo(dir string) (table int, held []int, err error) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		return -1, nil, unix.ENOSYS // the kernel's structs are laid out here as 64-bit machines do
 	}
 	group, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return os.NewSyscallError("open", err)
+		return -1, nil, os.NewSyscallError("open", err)
 	}
 	defer unix.Close(group)
-	table, err := bpfCreateTable(witnessRoom)
-	if err != nil {
-		return err
+	if table, err = bpfCreateTable(witnessRoom); err != nil {
+		return -1, nil, err
 	}
-	w.links = append(w.links, table)
+	held = append(held, table)
 	for _, p := range []struct{ kind, at uint32 }{
 		{unix.BPF_PROG_TYPE_CGROUP_SOCK, unix.BPF_CGROUP_INET_SOCK_CREATE},
 		{unix.BPF_PROG_TYPE_CGROUP_SOCK_ADDR, bpfUnixConnect},
@@ -90,35 +100,24 @@ func (w *witness) attach() error {
 	} {
 		prog, err := bpfLoad(p.kind, p.at, markProgram(table))
 		if err != nil {
-			return err
+			return -1, held, err
 		}
 		link, err := bpfLink(prog, group, p.at)
 		_ = unix.Close(prog)
 		if err != nil {
-			return err
+			return -1, held, err
 		}
-		w.links = append(w.links, link)
+		held = append(held, link)
 	}
-	if again, err := ownUnified(); err != nil || again != own {
-		return unix.EAGAIN // moved meanwhile
-	}
-	if w.dir, w.table = dir, table; inIt {
-		w.own = own
-	}
-	return nil
-}
-
-func (w *witness) detach() {
-	closeFDs(w.links)
-	w.links, w.dir, w.own = nil, "", ""
+	return table, held, nil
 }
 
 // close ends it for good.
 func (w *witness) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tried = true
-	w.detach()
+	closeFDs(w.held)
+	w.held, w.dir, w.own, w.tried = nil, "", "", true
 }
 
 // add has a namespace watched in which nobody is yet.
