@@ -63,8 +63,23 @@ func planOf(t testing.TB, kind wire.Kind, do func()) *plan.Plan {
 	return found
 }
 
-// spareNets is how many network namespaces the zygote may have: those that are ready, one that is being made, and its own.
-const spareNets = 4 + 2
+// spareNets is how many network namespaces the zygote may have beside those of sandboxes: those that are ready or have come back, one that is being made, and its own.
+const spareNets = 8 + 2
+
+// aboutNets tells of a descriptor of the zygote's that it may have for network namespaces.
+func aboutNets(z *zygoteClient, target string, n int) bool {
+	switch target {
+	case "net": // they come and go by themselves
+		z.mu.Lock()
+		defer z.mu.Unlock()
+		return n <= spareNets+len(z.ends)
+	case "anon_inode:bpf-map", "anon_inode:bpf-prog": // what notes sockets in them, from the second sandbox on
+		return n <= 1
+	case "anon_inode:bpf_link":
+		return n <= 3
+	}
+	return false
+}
 
 // held lists what the engine holds: descriptors here and in the zygote, the zygote's children, and its cgroups.
 func held(t testing.TB) []string {
@@ -83,8 +98,8 @@ func held(t testing.TB) []string {
 			if who == "zygote" && n == 1 && (strings.HasSuffix(target, "/mounts") || target == "/") {
 				continue // what tells of the host's mounts, and the way back there, from the first template on
 			}
-			if who == "zygote" && target == "net" && n <= spareNets {
-				continue // so do these, which are for sandboxes to come
+			if who == "zygote" && aboutNets(z, target, n) {
+				continue
 			}
 			all = append(all, anyJob(fmt.Sprintf("%s has %d of %s", who, n, target)))
 		}

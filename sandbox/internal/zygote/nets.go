@@ -37,7 +37,7 @@ const (
 	spareNets = 4
 	netsIdle  = 30 * time.Second
 	// mostNets bounds those kept in all: what has been used is as good for the next as what is made.
-	mostNets = 16
+	mostNets = 2 * spareNets
 	// netsDelay is how soon after one has been taken the next is made at the latest if nothing goes on: a sandbox is made, and most often something runs in it at once. The end of a sandbox is a better
 	// moment, see calm.
 	netsDelay = 10 * time.Millisecond
