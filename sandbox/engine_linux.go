@@ -391,7 +391,7 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 	if len(files) > wire.MaxFiles {
 		return nil, &Error{Stage: "files", Op: "ExtraFiles", Err: fmt.Errorf("%d descriptors, at most %d: %w", len(files), wire.MaxFiles, unix.E2BIG)}
 	}
-	e.noteFiles(c, files)
+	e.noteFiles(files)
 	e.direct.busy.Add(1)
 	defer func() {
 		if err != nil {

@@ -43,7 +43,7 @@ var socketPolicies = sync.OnceValue(func() []seccomp.Policy {
 
 // noteFiles notes whether a command is handed something by which it could give away what it has of the sandbox's: descriptors travel by sockets, and a directory or a device may lead to one. Pipes and regular files carry bytes
 // alone.
-func (e *engine) noteFiles(c *commandSpec, files []programFile) {
+func (e *engine) noteFiles(files []programFile) {
 	if !e.reuseNet || e.shown.Load() {
 		return
 	}
