@@ -40,15 +40,16 @@ func (h *Hierarchy) dir(p string) (string, bool) {
 	return path.Join(h.Mount, p), true
 }
 
-// Unified is the directory of this process's own group of v2, also where that hierarchy has no controllers. It is false if there is none to be
-// seen.
-func (h *Host) Unified() (dir string, ok bool) {
+// Unified is this process's own group of v2 as a place for groups that need no controller, also where that hierarchy has none: what is noted or
+// attached by group goes by those. It is false if there is none to be seen.
+func (h *Host) Unified() (Parent, bool) {
 	for i := range h.Hierarchies {
 		if y := &h.Hierarchies[i]; y.Version == 2 && y.Unusable == "" {
-			return y.dir("")
+			dir, ok := y.dir("")
+			return Parent{Dirs: []Dir{{Version: 2, Path: dir}}}, ok
 		}
 	}
-	return "", false
+	return Parent{}, false
 }
 
 // holder returns the hierarchy which has controller c: v2 if it is there,

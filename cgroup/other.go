@@ -82,6 +82,7 @@ func (a *Aside) Dir() string   { return "" }
 func (a *Aside) Return() error { return notHere("Return") }
 
 func (w *Owner) Parent() Parent { return Parent{} }
+func (w *Owner) FD() int        { return -1 }
 func (w *Owner) Close() error   { return notHere("Close") }
 
 // New makes a group there.

@@ -40,6 +40,7 @@ type box struct {
 	initLeaf  *cgroup.Leaf // PID 1's, if it is in the sandbox's group
 	nets      *nets
 	net       *netns      // to be given back to nets; nil: there is none
+	noted     int         // the directory of the group of v2 that commands are cloned into which have no leaf there, see groups.noting; -1: none
 	netKept   atomic.Bool // all else that it takes to use that again has been said
 
 	// sweeping keeps commands from being started while everything in the PID namespace is killed.
@@ -83,7 +84,7 @@ func (z *zygote) create(m *wire.Message, spent *[]int) (_ *wire.Answer, err erro
 		return nil, err
 	}
 	b := &box{
-		id: z.lastBox.Add(1), pidfd: -1, lifeline: -1, ruleset: -1, ownPIDs: req.OwnPIDs, userNS: req.IDMap != nil,
+		id: z.lastBox.Add(1), pidfd: -1, lifeline: -1, ruleset: -1, noted: -1, ownPIDs: req.OwnPIDs, userNS: req.IDMap != nil,
 		commands: map[uint64]*command{}, walks: map[*launch.Handle]bool{}, late: &z.handlers, closed: make(chan struct{}),
 	}
 	a := &wire.Answer{Box: b.id}
@@ -247,7 +248,8 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		}
 		r.Net, r.NetHome = ns.fd, home
 		if req.Reuse && ns.cookie != 0 {
-			b.net, b.nets = ns, &z.nets
+			b.net, b.nets, b.noted = ns, &z.nets, z.groups.notedFD()
+			r.Cgroup = b.noted
 		} else {
 			z.nets.witness.forget(ns.cookie)
 			*spent = append(*spent, ns.fd)

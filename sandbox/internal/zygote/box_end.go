@@ -145,7 +145,7 @@ func (b *box) release() error {
 		b.ruleset = -1
 	}
 	if b.net != nil {
-		b.net.group = b.group
+		b.net.group, b.net.noted = b.group, b.noted >= 0
 		b.nets.back(b.net, b.netKept.Load() && b.ownPIDs && b.init != nil)
 		b.net = nil
 	}

@@ -27,6 +27,15 @@ type netns struct {
 	cookie uint64          // 0: nothing has been noted of it
 	looks  string          // what look said when it was new
 	group  *cgroup.Manager // of the sandbox that had it last
+	noted  bool            // whose commands were cloned into the witness' group
+}
+
+// unified is the directory of the group of v2 that a command with this leaf is cloned into; -1: that of this process.
+func (b *box) unified(l *cgroup.Leaf) int {
+	if fd := l.FD(); fd >= 0 {
+		return fd
+	}
+	return b.noted
 }
 
 // netCookie is the kernel's number of the namespace that a socket is in, which no other ever has (SO_NETNS_COOKIE, Linux 5.14); 0: it tells none.
@@ -53,7 +62,7 @@ func (ns *netns) begin(w *witness) {
 
 // prove tells whether a namespace is as it was when it was new; otherwise it has been closed. All who were in it are gone.
 func (n *nets) prove(ns *netns, home int) bool {
-	same := n.witness.clean(ns.cookie) && n.witness.covers(ns.group) && launch.Away(home, unix.CLONE_NEWNET, func() error {
+	same := n.witness.clean(ns.cookie) && n.witness.covers(ns.group, ns.noted) && launch.Away(home, unix.CLONE_NEWNET, func() error {
 		if err := unix.Setns(ns.fd, unix.CLONE_NEWNET); err != nil {
 			return err
 		}

@@ -26,19 +26,12 @@ func watched(t *testing.T) (n *nets, home int) {
 		t.Skip("network namespaces of our own user namespace: needs root")
 	}
 	n = &nets{}
-	n.witness.where = func() (string, bool, error) {
-		h, err := cgroup.Detect()
-		if err != nil {
-			return "", false, err
-		}
-		dir, ok := h.Unified()
-		if !ok {
-			return "", false, unix.ENOENT
-		}
-		return dir, true, nil
-	}
+	g := &groups{places: map[string]*groupPlace{"": {owner: &cgroup.Owner{}}}} // as on a host with v1 alone
+	n.witness.where = g.noting
+	t.Cleanup(g.unnote)
 	n.witness.begin()
 	t.Cleanup(n.witness.close)
+	enter(t, g.notedFD())
 	if n.witness.dir == "" {
 		var u unix.Utsname
 		var major, minor int
@@ -54,6 +47,30 @@ func watched(t *testing.T) (n *nets, home int) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = unix.Close(home) })
 	return n, home
+}
+
+// enter moves this process to a group of v2 for the length of the test.
+func enter(t *testing.T, group int) {
+	t.Helper()
+	if group < 0 {
+		return
+	}
+	move := func(group int) error {
+		procs, err := unix.Openat(group, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(procs)
+		_, err = unix.Write(procs, []byte("0"))
+		return err
+	}
+	above, err := unix.Openat(group, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	require.NoError(t, move(group))
+	t.Cleanup(func() {
+		assert.NoError(t, move(above))
+		_ = unix.Close(above)
+	})
 }
 
 // inside runs f on a thread that is in a namespace meanwhile.
@@ -154,7 +171,7 @@ func TestProof(t *testing.T) {
 			ns, err := makeNet(home, &n.witness)
 			require.NoError(t, err)
 			require.NotZero(t, ns.cookie)
-			ns.group = &cgroup.Manager{}
+			ns.group, ns.noted = &cgroup.Manager{}, true
 			require.True(t, n.witness.clean(ns.cookie))
 			var open []int
 			inside(t, home, ns, func() { open = c.deed(t) })
@@ -182,14 +199,14 @@ func TestProofNeedsWitness(t *testing.T) {
 	ns, err = makeNet(home, &blind.witness)
 	require.NoError(t, err)
 	assert.Zero(t, ns.cookie)
-	ns.group = &cgroup.Manager{}
+	ns.group, ns.noted = &cgroup.Manager{}, true
 	assert.False(t, blind.prove(ns, home), "no witness")
 
 	ns, err = makeNet(home, &n.witness)
 	require.NoError(t, err)
-	ns.group = &cgroup.Manager{}
-	n.witness.own = "/elsewhere\n"
-	assert.False(t, n.prove(ns, home), "this process has been moved")
+	ns.group, ns.noted = &cgroup.Manager{}, true
+	ns.noted = false
+	assert.False(t, n.prove(ns, home), "its commands were elsewhere")
 }
 
 // What comes back is handed out again, within bounds, and goes when nobody has asked for a while.
@@ -200,7 +217,7 @@ func TestNetsComeBack(t *testing.T) {
 	defer unix.Close(at)
 	require.NotZero(t, first.cookie)
 	cookie := first.cookie
-	first.group = &cgroup.Manager{}
+	first.group, first.noted = &cgroup.Manager{}, true
 	n.back(first, true)
 	var out []*netns
 	found := false
@@ -217,7 +234,7 @@ func TestNetsComeBack(t *testing.T) {
 		out = append(out, ns)
 	}
 	for _, ns := range out {
-		ns.group = &cgroup.Manager{}
+		ns.group, ns.noted = &cgroup.Manager{}, true
 		n.back(ns, true)
 	}
 	n.mu.Lock()
@@ -240,7 +257,7 @@ func TestUsedLooksNew(t *testing.T) {
 		require.NoError(t, err)
 		defer func() { n.drop(ns) }()
 		if used {
-			ns.group = &cgroup.Manager{}
+			ns.group, ns.noted = &cgroup.Manager{}, true
 			inside(t, home, ns, func() {
 				s := newSocket(t, unix.AF_UNIX, unix.SOCK_STREAM, 0)
 				require.NoError(t, unix.Bind(s, &unix.SockaddrUnix{Name: "@belljar"}))

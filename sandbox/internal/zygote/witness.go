@@ -21,16 +21,15 @@ import (
 //   - AF_UNIX that is connected or sends to an address (BPF_CGROUP_UNIX_CONNECT and _SENDMSG, Linux 6.7, which is what this takes): over one that reaches somebody outside a descriptor of a file below
 //     /proc/self/net can be sent, which goes on telling of the namespace whoever is in it (proc(5): such a file holds its namespace).
 //
-// They are attached to the group of v2 that all sandboxes are in or below, by links that go with the last descriptor, so with this process. Who they are called for there is nobody's concern
-// whose namespace is not in the table. Where they cannot be attached nothing is known, and no namespace is used twice.
+// They are attached to a group of v2 of this process's own, which all commands that count are in or below (see groups.noting), by links that go with the last descriptor, so with this process. Nobody else's sockets come by them.
+// Where they cannot be attached nothing is known, and no namespace is used twice.
 type witness struct {
-	where func() (dir string, own bool, err error) // finds the group, and tells whether it is this process's; errNotYet
+	where func() (dir string, undo func(), err error) // gives the group, which undo is told is not needed; errNotYet
 
 	tried bool // by the thread that calls begin
 
 	mu    sync.Mutex
 	dir   string // of the group; "": there are no programs
-	own   string // the group of this process at that time, as /proc says, if it is that one
 	table int
 	held  []int // the table and the links
 }
@@ -53,30 +52,19 @@ func (w *witness) begin() {
 	if w.tried || w.where == nil {
 		return
 	}
-	dir, inIt, err := w.where()
+	dir, undo, err := w.where()
 	if w.tried = err != errNotYet; err != nil {
 		return
 	}
-	own, err := ownUnified()
-	if err != nil {
-		return
-	}
 	table, held, err := attachTo(dir)
-	if err == nil {
-		if again, lost := ownUnified(); lost != nil || again != own {
-			err = unix.EAGAIN // moved meanwhile
-		}
-	}
 	if err != nil {
 		closeFDs(held)
+		undo()
 		return
-	}
-	if !inIt {
-		own = ""
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.dir, w.own, w.table, w.held = dir, own, table, held
+	w.dir, w.table, w.held = dir, table, held
 }
 
 // attachTo loads the programs and attaches them to a group. What is held is to be closed, also after an error.
@@ -117,7 +105,7 @@ func (w *witness) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	closeFDs(w.held)
-	w.held, w.dir, w.own, w.tried = nil, "", "", true
+	w.held, w.dir, w.tried = nil, "", true
 }
 
 // add has a namespace watched in which nobody is yet.
@@ -147,9 +135,9 @@ func (w *witness) forget(cookie uint64) {
 	}
 }
 
-// covers tells whether all commands of a sandbox have been where the programs are called for them: in groups of v2 below that of the programs, or, where the sandbox's are all of v1, in that of this process,
-// which then must have stayed where it was.
-func (w *witness) covers(group *cgroup.Manager) bool {
+// covers tells whether all commands of a sandbox have been where the programs are called for them: in groups of v2 below that of the programs or, where the sandbox's are all of v1, in that one, into which they then have
+// been cloned.
+func (w *witness) covers(group *cgroup.Manager, noted bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.dir == "" || group == nil {
@@ -160,20 +148,5 @@ func (w *witness) covers(group *cgroup.Manager) bool {
 			return strings.HasPrefix(d.Path+"/", w.dir+"/")
 		}
 	}
-	own, err := ownUnified()
-	return err == nil && w.own != "" && own == w.own
-}
-
-// ownUnified is the group of v2 that this process is in.
-func ownUnified() (string, error) {
-	text, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(text)) {
-		if group, ok := strings.CutPrefix(line, "0::"); ok {
-			return group, nil
-		}
-	}
-	return "", unix.ENOENT
+	return noted
 }
