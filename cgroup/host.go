@@ -40,18 +40,6 @@ func (h *Hierarchy) dir(p string) (string, bool) {
 	return path.Join(h.Mount, p), true
 }
 
-// Unified is this process's own group of v2 as a place for groups that need no controller, also where that hierarchy has none: what is noted or
-// attached by group goes by those. It is false if there is none to be seen.
-func (h *Host) Unified() (Parent, bool) {
-	for i := range h.Hierarchies {
-		if y := &h.Hierarchies[i]; y.Version == 2 && y.Unusable == "" {
-			dir, ok := y.dir("")
-			return Parent{Dirs: []Dir{{Version: 2, Path: dir}}}, ok
-		}
-	}
-	return Parent{}, false
-}
-
 // holder returns the hierarchy which has controller c: v2 if it is there,
 // then v1. CPU accounting and freezing come with every v2 group, but on a host
 // whose memory and pids are in v1 a further group in v2 would be a detour.

@@ -35,6 +35,7 @@ type Events struct{}
 func Detect() (*Host, error) { return nil, notHere("Detect") }
 
 // Base returns the groups below which this process may make others.
+func (h *Host) Unified() (Parent, bool)          { return Parent{}, false }
 func (h *Host) Base(Controllers) (Parent, error) { return Parent{}, notHere("Base") }
 
 // ParentAt is Base with an explicit group.
