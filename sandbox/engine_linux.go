@@ -48,9 +48,7 @@ type engine struct {
 	updated   atomic.Pointer[spec] // by Update: only limits differ
 	points    []string             // paths of the root at which something of the sandbox's own is
 	disk      disk
-	reuseNet  bool        // see mayReuseNet
-	shown     atomic.Bool // see show
-	habit     *habit      // of those it was made ahead with; nil: it was not
+	habit     *habit // of those it was made ahead with; nil: it was not
 	direct    direct
 }
 
@@ -232,7 +230,6 @@ func closeAll(fds []int) {
 
 // create sends the plan to the zygote. Limits that may be given up are given up where they cannot be had.
 func (e *engine) create(p *initPlan, files []int) error {
-	e.reuseNet = e.mayReuseNet()
 	limits, countIO := e.spec.limits, e.spec.countIO
 	soft := e.softLimits()
 	kept, work := e.held.keep()
@@ -246,7 +243,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs, Shown: e.showing, Leaf: e.firstLeaf(limits)},
 			Regs:    len(p.pivots)+len(p.mapped) > 0 || p.groups != plan.None, // see absorb
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
-			Ruleset: int32(p.ruleset), Net: p.net, Reuse: e.reuseNet, Plan: e.setup.id, Template: e.setup.number, Ground: e.setup.ground,
+			Ruleset: int32(p.ruleset), Net: p.net, Plan: e.setup.id, Template: e.setup.number, Ground: e.setup.ground,
 		}
 		ended := make(chan struct{})
 		var a *wire.Answer
@@ -391,7 +388,6 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 	if len(files) > wire.MaxFiles {
 		return nil, &Error{Stage: "files", Op: "ExtraFiles", Err: fmt.Errorf("%d descriptors, at most %d: %w", len(files), wire.MaxFiles, unix.E2BIG)}
 	}
-	e.noteFiles(files)
 	e.direct.busy.Add(1)
 	defer func() {
 		if err != nil {
@@ -618,7 +614,7 @@ func (e *engine) close() error {
 	defer e.closeDisk()
 	defer e.direct.close()
 	e.z.unwatch(e.box)
-	a, err := e.z.callSoon(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box, Kept: e.reuseNet && !e.shown.Load()}})
+	a, err := e.z.callSoon(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
 	if a != nil {
 		e.ending = zygoteStages(a.Times)
 	}

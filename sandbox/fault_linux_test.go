@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
@@ -64,37 +63,8 @@ func planOf(t testing.TB, kind wire.Kind, do func()) *plan.Plan {
 	return found
 }
 
-// spareNets is how many network namespaces the zygote may have beside those of sandboxes: those that are ready or have come back, one that is being made, and its own.
-const spareNets = 8 + 2
-
-// aboutNets tells of a descriptor of the zygote's that it may have for network namespaces.
-func aboutNets(z *zygoteClient, target string, n int) bool {
-	switch target {
-	case "net": // they come and go by themselves
-		z.mu.Lock()
-		defer z.mu.Unlock()
-		return n <= spareNets+len(z.ends)
-	case "anon_inode:bpf-map", "anon_inode:bpf-prog": // what notes sockets in them, from the second sandbox on
-		return n <= 1
-	case "anon_inode:bpf_link":
-		return n <= 3
-	}
-	return n == 1 && slices.Contains(notingGroups(z.pid), target)
-}
-
-// notingGroups are the groups of v2 that a zygote has below the one it is in.
-func notingGroups(pid int) []string {
-	h, err := cgroup.Detect()
-	if err != nil {
-		return nil
-	}
-	own, ok := h.Unified()
-	if !ok {
-		return nil
-	}
-	found, _ := filepath.Glob(fmt.Sprintf("%s/belljar-%d-*", own.Dirs[0].Path, pid))
-	return found
-}
+// spareNets is how many network namespaces the zygote may have: those that are ready, one that is being made, and its own.
+const spareNets = 4 + 2
 
 // held lists what the engine holds: descriptors here and in the zygote, the zygote's children, and its cgroups.
 func held(t testing.TB) []string {
@@ -113,8 +83,8 @@ func held(t testing.TB) []string {
 			if who == "zygote" && n == 1 && (strings.HasSuffix(target, "/mounts") || target == "/") {
 				continue // what tells of the host's mounts, and the way back there, from the first template on
 			}
-			if who == "zygote" && aboutNets(z, target, n) {
-				continue
+			if who == "zygote" && target == "net" && n <= spareNets {
+				continue // so do these, which are for sandboxes to come
 			}
 			all = append(all, anyJob(fmt.Sprintf("%s has %d of %s", who, n, target)))
 		}

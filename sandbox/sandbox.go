@@ -307,7 +307,6 @@ func (sb *Sandbox) Wait() error {
 func (sb *Sandbox) PID() int {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
-	sb.engine.show()
 	return sb.engine.pid
 }
 

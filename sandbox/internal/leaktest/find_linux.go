@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -118,11 +117,7 @@ func Groups() []string {
 		return nil
 	}
 	var all []string
-	dirs := base.Dirs
-	if own, ok := h.Unified(); ok && !slices.ContainsFunc(dirs, func(d cgroup.Dir) bool { return d.Version == 2 }) {
-		dirs = append(dirs, own.Dirs...)
-	}
-	for _, d := range dirs {
+	for _, d := range base.Dirs {
 		found, _ := filepath.Glob(d.Path + "/belljar-*")
 		all = append(all, found...)
 	}

@@ -126,7 +126,7 @@ func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 		Until: deadline(c.req.Launch.Timeout), Handle: &c.launch, Joiner: c.joiner, Ready: c.ready, Program: len(c.req.Files),
 	}
 	if c.leaf != nil {
-		r.Cgroup = c.box.unified(c.leaf)
+		r.Cgroup = c.leaf.FD()
 		r.Files = append(r.Files, c.leaf.TasksFDs()...)
 	}
 	if c.req.Ruleset {

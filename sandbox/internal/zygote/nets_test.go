@@ -63,21 +63,17 @@ func TestNets(t *testing.T) {
 	busy := &traffic{}
 	n := &nets{traffic: busy}
 	seen := map[uint64]bool{}
-	var held []*netns
-	defer func() {
-		for _, ns := range held {
-			n.drop(ns)
-		}
-	}()
+	var held []int
+	defer func() { closeFDs(held) }()
 	for i := range 4 {
 		if i == 2 {
 			defer busy.begin()() // they are made although something always goes on
 		}
-		ns, at, err := n.take()
+		fd, at, err := n.take()
 		require.NoError(t, err)
 		assert.Equal(t, inode(t, at), inode(t, ours), "home")
-		held = append(held, ns)
-		ino := inode(t, ns.fd)
+		held = append(held, fd)
+		ino := inode(t, fd)
 		assert.False(t, seen[ino], "handed out twice")
 		seen[ino] = true
 		n.calm()
@@ -89,10 +85,9 @@ func TestNets(t *testing.T) {
 
 	n.idle()
 	await(t, "none", n.none)
-	ns, at, err := n.take()
+	fd, at, err := n.take()
 	require.NoError(t, err)
-	defer unix.Close(at)
-	held = append(held, ns)
+	held = append(held, fd, at)
 	await(t, "more again", func() bool { return n.ready() == spareNets })
 	n.idle()
 	await(t, "none again", n.none)
