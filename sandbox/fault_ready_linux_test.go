@@ -14,7 +14,7 @@ import (
 // first command fares, which walks the same steps but those that only a process made ahead does.
 func TestFaultReady(t *testing.T) {
 	opts := []Option{WithMemory("256m"), WithPids(20), WithHostname("ready-faults")}
-	first := grouped(t, newBox(t, opts...))
+	first := grouped(t, standing(t, opts...))
 	_, err := first.Run(inTime(t), "/bin/true")
 	require.NoError(t, err)
 	e := first.engine
@@ -34,7 +34,7 @@ func TestFaultReady(t *testing.T) {
 		require.Same(t, e.shape, sb.engine.shape)
 		sb.engine.warm(&habit{})
 		if i < 0 || i > receives {
-			assert.Len(t, readyOf(t), 1, "step %d comes after what it waits for", i)
+			eventually(t, fmt.Sprintf("step %d comes after what it waits for", i), func() bool { return len(readyOf(t)) == 1 })
 		} else {
 			eventually(t, fmt.Sprintf("nobody is ready who lacks step %d", i), func() bool { return len(readyOf(t)) == 0 })
 		}

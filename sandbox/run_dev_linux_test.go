@@ -98,7 +98,7 @@ func TestDevNodesAreNotWritten(t *testing.T) {
 	require.NoError(t, exec.Command("touch", "/dev/null").Run(), "the control")
 	for _, o := range opts {
 		boxes := []*Sandbox{standing(t, o...)}
-		if os.Geteuid() == 0 {
+		if os.Geteuid() == 0 && kernelAtLeast(6, 3) { // tmpfs maps ids, so that the default root has a template
 			boxes = append(boxes, begun(t, o...))
 		}
 		for _, sb := range boxes {
