@@ -35,7 +35,7 @@ func TestBench(t *testing.T) {
 	require.NoError(t, c.run(t.Context(), &out), out.String())
 	r, err := load(filepath.Join(c.out, "bench.json"))
 	require.NoError(t, err)
-	for _, name := range []string{"fork+exec", "belljar warm", "belljar pool", "belljar fresh", "belljar cold"} {
+	for _, name := range []string{"fork+exec", "belljar warm", "belljar judged", "belljar pool", "belljar fresh", "belljar cold"} {
 		row := r.row(name)
 		require.NotNil(t, row, name)
 		assert.Equal(t, 3, row.N)
@@ -50,11 +50,11 @@ func TestBench(t *testing.T) {
 		}
 		assert.Contains(t, out.String(), name)
 	}
-	assert.Len(t, r.Busy, 5)
-	assert.Len(t, r.BackToBack, 5)
-	require.Len(t, r.HeapPairs, 5)
-	assert.Equal(t, "belljar cold", r.HeapPairs[4].Name)
-	assert.Positive(t, r.HeapPairs[4].Ratio)
+	assert.Len(t, r.Busy, 6)
+	assert.Len(t, r.BackToBack, 6)
+	require.Len(t, r.HeapPairs, 6)
+	assert.Equal(t, "belljar cold", r.HeapPairs[5].Name)
+	assert.Positive(t, r.HeapPairs[5].Ratio)
 	require.Len(t, r.Life, 3)
 	assert.Equal(t, 3, r.Life[2].Sandboxes)
 	assert.Positive(t, r.Life[2].Files)
@@ -203,7 +203,7 @@ func TestBaselineIsWhole(t *testing.T) {
 	base, err := load("baseline.json")
 	require.NoError(t, err)
 	want := []string{"job cpu", "job calls", "job files"}
-	for _, name := range []string{"belljar warm", "belljar pool", "belljar fresh", "belljar cold"} {
+	for _, name := range []string{"belljar warm", "belljar judged", "belljar pool", "belljar fresh", "belljar cold"} {
 		want = append(want, name+", p10", name+", median", name+", CPU")
 	}
 	for _, name := range want {

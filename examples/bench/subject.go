@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -160,6 +161,29 @@ func (l *lab) warm() (*subject, error) {
 	}, nil
 }
 
+// judged: the same as an online judge runs it, with input, captured output and limits on time.
+func (l *lab) judged() (*subject, error) {
+	sb, err := sandbox.New(l.opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &subject{
+		name: "belljar judged",
+		run: func() error {
+			cmd := sb.Command("/true")
+			cmd.Stdin = strings.NewReader("1 2\n")
+			cmd.Limits = sandbox.Limits{WallTime: 10 * time.Second, CPUTime: 5 * time.Second}
+			out, err := cmd.CombinedOutput(l.ctx)
+			if err == nil && len(out) > 0 {
+				err = fmt.Errorf("/true prints %q", out)
+			}
+			return err
+		},
+		look: func(args ...string) (string, error) { return l.lookIn(sb, args) },
+		stop: sb.Close,
+	}, nil
+}
+
 // pooled: Get, Run, Close of one made ahead of time. The pool is full again before anybody's next turn, or it would be measured how fast
 // it fills, which is what throughput shows.
 func (l *lab) pooled() (*subject, error) {
@@ -181,7 +205,7 @@ func (l *lab) pooled() (*subject, error) {
 // ours are the subjects of the library, each of which this host must be able to run.
 func (l *lab) ours() ([]*subject, error) {
 	all := []*subject{l.floor()}
-	for _, make := range []func() (*subject, error){l.warm, l.pooled, l.fresh, l.cold} {
+	for _, make := range []func() (*subject, error){l.warm, l.judged, l.pooled, l.fresh, l.cold} {
 		s, err := make()
 		if err != nil {
 			return all, err
