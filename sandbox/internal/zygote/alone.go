@@ -21,37 +21,39 @@ type alone struct {
 	told   bool // and before that the end
 }
 
-// clear has nothing be left on a line of the commands before, no notice and no timer.
-func (l *line) clear() error {
-	for {
-		switch m, err := l.Receive(); {
-		case err != nil:
-			return err
-		case m == nil:
-			l.Rest()
-			return unix.TimerfdSettime(l.timer, 0, &unix.ItimerSpec{}, nil)
-		default:
-			m.CloseFiles()
-		}
-	}
-}
-
-// notice is what has been said of a command's limits; nothing of one that has none.
-func (l *line) notice(id uint64) (n wire.LimitNotice, err error) {
+// each takes what lies in the line, until f fails.
+func (l *line) each(f func(*wire.Message) error) error {
 	defer l.Rest()
 	for {
 		m, err := l.Receive()
 		if err != nil || m == nil {
-			return n, err
+			return err
 		}
-		if m.Kind == wire.Limit && m.ID == id {
-			err = m.Decode(&n)
-		}
+		err = f(m)
 		m.CloseFiles()
 		if err != nil {
-			return n, err
+			return err
 		}
 	}
+}
+
+// clear has nothing be left on a line of the commands before, no notice and no timer.
+func (l *line) clear() error {
+	if err := l.each(func(*wire.Message) error { return nil }); err != nil {
+		return err
+	}
+	return unix.TimerfdSettime(l.timer, 0, &unix.ItimerSpec{}, nil)
+}
+
+// notice is what has been said of a command's limits; nothing of one that has none.
+func (l *line) notice(id uint64) (n wire.LimitNotice, err error) {
+	err = l.each(func(m *wire.Message) error {
+		if m.Kind != wire.Limit || m.ID != id {
+			return nil
+		}
+		return m.Decode(&n)
+	})
+	return n, err
 }
 
 // limit has the command have the limits that were said to be its own. The spare is locked.
