@@ -20,14 +20,16 @@ func TestFreeze(t *testing.T) {
 		return d
 	}
 	moves := func() bool { a := usage(); time.Sleep(60 * time.Millisecond); return usage() > a }
+	// A task counts as frozen before it has left its processor (cgroup_enter_frozen, then schedule), which takes as long as
+	// that processor likes. So it is given time to leave, and then may not come back.
+	rests := func() bool { return !moves() && !moves() && !moves() && !moves() && !moves() }
 	eventually(t, "runs", moves)
 	for range 3 {
 		require.NoError(t, m.Freeze(time.Time{}))
 		is, err := m.Frozen()
 		require.NoError(t, err)
 		assert.True(t, is)
-		usage()
-		assert.False(t, moves(), "frozen yet running")
+		eventually(t, "stands still", rests)
 		require.NoError(t, m.Thaw(time.Time{}))
 		is, err = m.Frozen()
 		require.NoError(t, err)
