@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -157,7 +156,7 @@ func aside() error {
 	if a.Return() == nil {
 		return errors.New("returned although sandboxes use the controllers")
 	}
-	for _, f := range []func() error{func() error { return m.Kill(time.Time{}) }, m.Delete, w.Close, a.Return, a.Return} {
+	for _, f := range []func() error{func() error { return m.Kill(late()) }, m.Delete, w.Close, a.Return, a.Return} {
 		if err := f(); err != nil {
 			return err
 		}

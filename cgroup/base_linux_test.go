@@ -81,7 +81,7 @@ func TestBaseOfPopulated(t *testing.T) {
 	y = Hierarchy{Version: 2, Mount: d.Path + "/cmd", Root: "/", Own: "/"}
 	_, err = y.base(MemoryController, MemoryController)
 	require.ErrorIs(t, err, unix.EBUSY)
-	require.NoError(t, l.Kill(time.Time{}))
+	require.NoError(t, l.Kill(late()))
 	got, err = y.base(MemoryController, MemoryController)
 	require.NoError(t, err, "control: without processes")
 	assert.Equal(t, d.Path+"/cmd", got.Path)
@@ -145,14 +145,14 @@ func TestUnifiedCore(t *testing.T) {
 	assert.Empty(t, l.TasksFDs())
 	cmd := start(t, l, "/bin/sh", "-c", "while :; do sleep 0.01; done")
 	eventually(t, "uses CPU time", func() bool { d, err := l.CPUUsage(); return err == nil && d > 0 })
-	require.NoError(t, m.Freeze(time.Time{}))
+	require.NoError(t, m.Freeze(late()))
 	pids, err := l.Procs()
 	require.NoError(t, err)
 	assert.Contains(t, pids, cmd.Process.Pid)
 	s, err := m.Stats()
 	require.NoError(t, err)
 	assert.Positive(t, s.CPU.Total)
-	require.NoError(t, l.Kill(time.Time{}))
+	require.NoError(t, l.Kill(late()))
 	_, err = l.OOMKills()
 	require.ErrorIs(t, err, ErrUnsupported)
 }
@@ -253,12 +253,12 @@ func rootless() error {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if err := m.Freeze(time.Time{}); err != nil {
+	if err := m.Freeze(late()); err != nil {
 		return err
 	}
 	for _, f := range []func() error{
 		func() error { return errOf(l.Stats()) },
-		func() error { return m.Kill(time.Time{}) },
+		func() error { return m.Kill(late()) },
 		m.Delete, w.Close,
 	} {
 		if err := f(); err != nil {

@@ -3,8 +3,10 @@ package cgroup
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -39,10 +41,39 @@ func (g *eventLog) count(k EventKind, leaf string) (n uint64) {
 	return n
 }
 
+// sees waits until the subscription knows of a process in the leaf: v1 groups are looked at now and then, and who has come and gone
+// in between was never there.
+func (g *eventLog) sees(t *testing.T, leaf string) {
+	t.Helper()
+	eventually(t, "it is seen", func() bool {
+		for _, name := range []string{leaf, ""} {
+			if !g.knows(name) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (g *eventLog) knows(leaf string) bool {
+	g.e.mu.Lock()
+	watches := slices.Collect(maps.Keys(g.e.watches)) // whose locks come before this one
+	g.e.mu.Unlock()
+	for _, w := range watches {
+		w.mu.Lock()
+		yes := w.leaf == leaf && w.last.populated
+		w.mu.Unlock()
+		if yes {
+			return true
+		}
+	}
+	return false
+}
+
 // await waits for the kernel or the next look, without reading an account.
 func (g *eventLog) await(t *testing.T, k EventKind, leaf string) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for g.count(k, leaf) == 0 {
 		select {
 		case _, open := <-g.e.Ready():
@@ -112,7 +143,7 @@ func TestEventsOfWhatIsGone(t *testing.T) {
 		single = append(single, e)
 		oomKilled(t, self(l, "hog 128"))
 		require.Error(t, run(command(l, "/bin/sh", "-c", forks, "20")))
-		require.NoError(t, l.Kill(time.Time{}))
+		require.NoError(t, l.Kill(late()))
 		require.NoError(t, l.Delete())
 	}
 	for i := range rounds {
@@ -127,7 +158,7 @@ func TestEventsOfWhatIsGone(t *testing.T) {
 		}
 		require.Len(t, all, 1)
 		assert.Equal(t, Event{Kind: EventOOMKill, Leaf: leaf, Count: 1, Total: 1, Time: all[0].Time}, all[0])
-		assert.WithinDuration(t, time.Now(), all[0].Time, time.Minute)
+		assert.WithinDuration(t, time.Now(), all[0].Time, time.Hour)
 	}
 	require.NoError(t, m.Delete())
 	_, open := <-log.e.Ready()
@@ -147,7 +178,7 @@ func TestEventsAddUp(t *testing.T) {
 		}
 		for range i {
 			require.Error(t, run(command(l, "/bin/sh", "-c", forks, "20")))
-			require.NoError(t, l.Kill(time.Time{}))
+			require.NoError(t, l.Kill(late()))
 		}
 		_, err := l.Totals()
 		require.NoError(t, err)
@@ -173,7 +204,7 @@ func TestEventPids(t *testing.T) {
 	log := subscribe(t, m, EventOptions{Kinds: EventPidsLimit})
 	l := testLeaf(t, m, "cmd", Limits{Pids: 6})
 	require.NoError(t, run(command(l, "/bin/sh", "-c", "true & true & wait")))
-	require.NoError(t, l.Kill(time.Time{}))
+	require.NoError(t, l.Kill(late()))
 	assert.Zero(t, log.count(EventPidsLimit, "cmd"), "control")
 	start(t, l, "/bin/sh", "-c", `trap "" TERM; while :; do sleep 0.1 & sleep 0.1 & sleep 0.1 & sleep 0.1 & sleep 0.1 & sleep 0.1 & wait; done`)
 	log.await(t, EventPidsLimit, "cmd")
@@ -184,23 +215,24 @@ func TestEventFreeze(t *testing.T) {
 	log := subscribe(t, m, EventOptions{Kinds: EventFrozen | EventThawed | EventEmpty})
 	l := testLeaf(t, m, "cmd", Limits{})
 	start(t, l, "sleep", "100")
-	time.Sleep(2 * lookEvery) // v1 must have seen it
+	log.sees(t, "cmd")
 	for i := range uint64(3) {
-		require.NoError(t, m.Freeze(time.Time{}))
+		require.NoError(t, m.Freeze(late()))
 		assert.Equal(t, i+1, log.count(EventFrozen, ""))
 		assert.Equal(t, i, log.count(EventThawed, ""))
-		require.NoError(t, m.Thaw(time.Time{}))
+		require.NoError(t, m.Thaw(late()))
 		assert.Equal(t, i+1, log.count(EventThawed, ""))
 	}
 	assert.Zero(t, log.count(EventEmpty, "cmd"))
-	require.NoError(t, m.Freeze(time.Time{}))
-	require.NoError(t, m.Kill(time.Time{}))
+	require.NoError(t, m.Freeze(late()))
+	require.NoError(t, m.Kill(late()))
 	log.await(t, EventEmpty, "cmd")
 	log.await(t, EventEmpty, "")
 	// While its processes die a frozen group is not frozen, and when they have it may be for another moment.
-	thawed := log.count(EventThawed, "")
-	assert.GreaterOrEqual(t, thawed, uint64(4), "a kill lets go")
-	assert.Equal(t, log.count(EventFrozen, ""), thawed)
+	eventually(t, "a kill lets go", func() bool {
+		thawed := log.count(EventThawed, "")
+		return thawed >= 4 && log.count(EventFrozen, "") == thawed
+	})
 }
 
 func TestEventEmpty(t *testing.T) {
@@ -208,7 +240,7 @@ func TestEventEmpty(t *testing.T) {
 	l := testLeaf(t, m, "cmd", Limits{})
 	log := subscribe(t, m, EventOptions{Kinds: EventEmpty})
 	cmd := start(t, l, "sleep", "100")
-	time.Sleep(2 * lookEvery) // v1 must have seen it
+	log.sees(t, "cmd")
 	require.NoError(t, cmd.Process.Kill())
 	log.await(t, EventEmpty, "cmd")
 	log.await(t, EventEmpty, "")
@@ -241,7 +273,7 @@ func TestEventMemoryHigh(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	closeExtra(cmd)
 	log.await(t, EventMemoryHigh, "")
-	require.NoError(t, l.Kill(time.Time{}))
+	require.NoError(t, l.Kill(late()))
 	_ = cmd.Wait()
 }
 
@@ -264,7 +296,7 @@ func TestEventPressure(t *testing.T) {
 	cmd := start(t, l, "/bin/sh", "-c", "while :; do cat /usr/bin/* /usr/lib/*/*.so* > /dev/null 2>&1; done")
 	log.await(t, EventMemoryPressure, "")
 	_ = cmd.Process.Kill()
-	require.NoError(t, l.Kill(time.Time{}))
+	require.NoError(t, l.Kill(late()))
 	if versionOf(m.dirs, MemoryController) == 1 {
 		_, err := m.Events(t.Context(), EventOptions{Kinds: EventCPUPressure})
 		require.ErrorIs(t, err, ErrUnsupported)
@@ -294,14 +326,13 @@ func TestEventsLeaveNothing(t *testing.T) {
 	}
 	eventually(t, "descriptors are given back", func() bool { return openFDs() <= files })
 	eventually(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
-	theHub.Lock()
-	assert.Nil(t, theHub.hub)
-	theHub.Unlock()
+	idle := func() bool { theHub.Lock(); defer theHub.Unlock(); return theHub.hub == nil }
+	eventually(t, "nobody waits", idle)
 	assert.Empty(t, m.audience.list())
 	e.Close()
 	_, err = m.Events(ctx, EventOptions{}) // done already
 	require.NoError(t, err)
-	eventually(t, "a subscription with a context that is done ends", func() bool { theHub.Lock(); defer theHub.Unlock(); return theHub.hub == nil })
+	eventually(t, "a subscription with a context that is done ends", idle)
 }
 
 func TestEventsWhileAllChanges(t *testing.T) {

@@ -2,8 +2,8 @@ package cgroup
 
 import (
 	"os"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -13,10 +13,15 @@ import (
 func TestKeepOpen(t *testing.T) {
 	m := testManager(t, Limits{Memory: 64 << 20, Pids: 20})
 	leaf := testLeaf(t, m, "job", Limits{Memory: 32 << 20, Pids: 10})
-	count := func() int {
+	count := func() (n int) { // of the leaf alone: earlier tests may have something to close yet
 		list, err := os.ReadDir("/proc/self/fd")
 		require.NoError(t, err)
-		return len(list)
+		for _, e := range list {
+			if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.Contains(to, "/job") {
+				n++
+			}
+		}
+		return n
 	}
 	before := count()
 	leaf.KeepOpen()
@@ -32,33 +37,34 @@ func TestKeepOpen(t *testing.T) {
 	some, err = leaf.Populated()
 	require.NoError(t, err)
 	assert.True(t, some, "a file that stays open is read anew")
-	require.NoError(t, leaf.Kill(time.Now().Add(10*time.Second)))
+	require.NoError(t, leaf.Kill(late()))
 	_ = cmd.Wait()
-	s, err := leaf.Totals()
-	require.NoError(t, err)
-	assert.Positive(t, s.CPU.Total)
-	assert.Positive(t, s.Memory.Peak)
-	assert.Positive(t, s.Pids.Peak)
-	leaf.CloseKept()
-	assert.Equal(t, before, count())
-	anew, err := leaf.Totals()
-	require.NoError(t, err)
-	assert.Equal(t, s.CPU.Total, anew.CPU.Total)
-	assert.Equal(t, s.Memory.Peak, anew.Memory.Peak)
-	assert.Equal(t, s.Pids, anew.Pids)
+	eventually(t, "both tell the same", func() bool { // who has been waited for may use its processor a moment longer
+		leaf.KeepOpen()
+		s, err := leaf.Totals()
+		require.NoError(t, err)
+		assert.Positive(t, s.CPU.Total)
+		assert.Positive(t, s.Memory.Peak)
+		assert.Positive(t, s.Pids.Peak)
+		leaf.CloseKept()
+		assert.Equal(t, before, count())
+		anew, err := leaf.Totals()
+		require.NoError(t, err)
+		return s.CPU.Total == anew.CPU.Total && s.Memory.Peak == anew.Memory.Peak && s.Pids == anew.Pids
+	})
 
 	leaf.KeepOpen()
 	require.NoError(t, leaf.Delete())
-	assert.Less(t, count(), before, "nothing of a deleted leaf is open")
+	assert.Zero(t, count(), "nothing of a deleted leaf is open")
 	leaf.KeepOpen()
-	assert.Less(t, count(), before)
+	assert.Zero(t, count())
 	_, err = leaf.Totals()
 	assert.ErrorIs(t, err, ErrClosed)
 }
 
 // A leaf that was made ahead is not told of what happened to others before its command began.
 func TestBegin(t *testing.T) {
-	m := testManager(t, Limits{CPUs: 0.2})
+	m := testManager(t, Limits{CPUs: 0.05})
 	ahead, control := testLeaf(t, m, "ahead", Limits{}), testLeaf(t, m, "control", Limits{})
 	other := testLeaf(t, m, "other", Limits{})
 	start(t, other, "/bin/sh", "-c", "while :; do :; done")
@@ -67,7 +73,8 @@ func TestBegin(t *testing.T) {
 		require.NoError(t, err)
 		return s.CPU.Throttled > 0
 	})
-	require.NoError(t, other.Kill(time.Time{}))
+	require.NoError(t, other.Kill(late()))
+	require.NoError(t, m.Update(Limits{CPUs: Max})) // what is held back at its end is counted at the end of that period otherwise
 	require.NoError(t, ahead.Begin())
 	s, err := ahead.Totals()
 	require.NoError(t, err)

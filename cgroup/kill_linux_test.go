@@ -10,27 +10,44 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// moves tells whether a command uses CPU time.
+func moves(t *testing.T, l *Leaf) bool {
+	t.Helper()
+	before, err := l.CPUUsage()
+	require.NoError(t, err)
+	time.Sleep(60 * time.Millisecond)
+	after, err := l.CPUUsage()
+	require.NoError(t, err)
+	return after > before
+}
+
+// standsStill waits until a frozen command does. A task counts as frozen before it has left its processor (cgroup_enter_frozen, then
+// schedule), which takes as long as that processor likes. So it is given time to leave, and then may not come back.
+func standsStill(t *testing.T, l *Leaf) {
+	t.Helper()
+	eventually(t, "stands still", func() bool {
+		for range 5 {
+			if moves(t, l) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 func TestFreeze(t *testing.T) {
 	m := testManager(t, Limits{})
 	l := testLeaf(t, m, "cmd", Limits{})
 	start(t, l, "/bin/sh", "-c", "while :; do :; done")
-	usage := func() time.Duration {
-		d, err := l.CPUUsage()
-		require.NoError(t, err)
-		return d
-	}
-	moves := func() bool { a := usage(); time.Sleep(60 * time.Millisecond); return usage() > a }
-	// A task counts as frozen before it has left its processor (cgroup_enter_frozen, then schedule), which takes as long as
-	// that processor likes. So it is given time to leave, and then may not come back.
-	rests := func() bool { return !moves() && !moves() && !moves() && !moves() && !moves() }
+	moves := func() bool { return moves(t, l) }
 	eventually(t, "runs", moves)
 	for range 3 {
-		require.NoError(t, m.Freeze(time.Time{}))
+		require.NoError(t, m.Freeze(late()))
 		is, err := m.Frozen()
 		require.NoError(t, err)
 		assert.True(t, is)
-		eventually(t, "stands still", rests)
-		require.NoError(t, m.Thaw(time.Time{}))
+		standsStill(t, l)
+		require.NoError(t, m.Thaw(late()))
 		is, err = m.Frozen()
 		require.NoError(t, err)
 		assert.False(t, is)
@@ -87,10 +104,11 @@ func TestKillFrozen(t *testing.T) {
 	start(t, a, "sleep", "100")
 	start(t, b, "/bin/sh", "-c", "while :; do :; done")
 	eventually(t, "both inside", func() bool { p, _ := m.Procs(); return len(p) == 2 })
-	require.NoError(t, m.Freeze(time.Time{}))
+	require.NoError(t, m.Freeze(late()))
+	standsStill(t, b)
 	before, err := b.CPUUsage()
 	require.NoError(t, err)
-	require.NoError(t, a.Kill(time.Time{}), "one leaf of a frozen sandbox")
+	require.NoError(t, a.Kill(late()), "one leaf of a frozen sandbox")
 	require.NoError(t, a.Delete())
 	after, err := b.CPUUsage()
 	require.NoError(t, err)
@@ -98,7 +116,7 @@ func TestKillFrozen(t *testing.T) {
 	is, err := m.Frozen()
 	require.NoError(t, err)
 	assert.True(t, is)
-	require.NoError(t, m.Kill(time.Time{}), "the frozen sandbox")
+	require.NoError(t, m.Kill(late()), "the frozen sandbox")
 	is, err = m.Frozen()
 	require.NoError(t, err)
 	assert.False(t, is)
@@ -125,7 +143,7 @@ func TestKillWithoutPidsController(t *testing.T) {
 	closeExtra(cmd)
 	go cmd.Wait()
 	eventually(t, "the limit is near", func() bool { s, err := outer.Stats(); return err == nil && s.Pids.Current > 40 })
-	require.NoError(t, l.Kill(time.Now().Add(10*time.Second)))
+	require.NoError(t, l.Kill(late()))
 	pids, err := outer.Procs()
 	require.NoError(t, err)
 	assert.Empty(t, pids)
@@ -144,8 +162,8 @@ func TestDeadlines(t *testing.T) {
 	above := *m.ps.of(FreezerController)
 	above.prefix = "../"
 	moment := func() time.Time { return time.Now().Add(30 * time.Millisecond) }
-	require.NoError(t, places{above}.freeze(true, time.Time{}))
-	require.NoError(t, m.Freeze(time.Time{}))
+	require.NoError(t, places{above}.freeze(true, late()))
+	require.NoError(t, m.Freeze(late()))
 	err := m.Thaw(moment())
 	require.ErrorIs(t, err, unix.ETIMEDOUT)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -155,8 +173,8 @@ func TestDeadlines(t *testing.T) {
 		require.ErrorIs(t, err, unix.ETIMEDOUT)
 		assert.Contains(t, err.Error(), itoa(cmd.Process.Pid), "who is left is named")
 	}
-	require.NoError(t, places{above}.freeze(false, time.Time{}))
-	require.NoError(t, m.Kill(time.Time{}), "and later it works")
+	require.NoError(t, places{above}.freeze(false, late()))
+	require.NoError(t, m.Kill(late()), "and later it works")
 }
 
 func TestDeletePopulated(t *testing.T) {
@@ -170,12 +188,12 @@ func TestDeletePopulated(t *testing.T) {
 	some, err := l.Populated()
 	require.NoError(t, err, "still usable")
 	assert.True(t, some)
-	require.NoError(t, l.Kill(time.Time{}))
-	require.NoError(t, l.Kill(time.Time{}), "an empty one")
+	require.NoError(t, l.Kill(late()))
+	require.NoError(t, l.Kill(late()), "an empty one")
 	require.NoError(t, m.Delete())
 	require.NoError(t, m.Delete())
 	require.NoError(t, l.Delete())
-	for _, err := range []error{m.Freeze(time.Time{}), errOf(l.Stats()), errOf(l.Procs()), errOf(m.NewLeaf("x", Limits{})), errOf(l.CPUUsage())} {
+	for _, err := range []error{m.Freeze(late()), errOf(l.Stats()), errOf(l.Procs()), errOf(m.NewLeaf("x", Limits{})), errOf(l.CPUUsage())} {
 		assert.ErrorIs(t, err, ErrClosed)
 	}
 	assert.Equal(t, -1, l.FD())
@@ -192,7 +210,7 @@ func TestDeleteNestedAndFrozen(t *testing.T) {
 		require.NoError(t, os.MkdirAll(p.Path+"/a/b", 0o755))
 		require.NoError(t, os.Mkdir(p.Path+"/c", 0o755))
 	}
-	require.NoError(t, m.Freeze(time.Time{}))
+	require.NoError(t, m.Freeze(late()))
 	require.NoError(t, l.Delete())
 	for _, d := range m.dirs {
 		require.NoError(t, os.Mkdir(d.Path+"/other", 0o755))

@@ -234,7 +234,7 @@ func TestKillThrottled(t *testing.T) {
 			eventually(t, "waits for the device", func() bool {
 				b, err := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/stat")
 				require.NoError(t, err)
-				return strings.Contains(string(b), ") D ")
+				return strings.Contains(string(b), "(dd) D ")
 			})
 			require.NoError(t, kill(l), "4 MiB take four minutes")
 			_ = cmd.Wait()

@@ -22,8 +22,9 @@ func TestReader(t *testing.T) {
 	var ds []Description
 	require.NoError(t, json.Unmarshal(b, &ds))
 	eventually(t, "inside", func() bool { p, _ := l.Procs(); return len(p) == 1 })
-	eventually(t, "memory used", func() bool { s, err := l.Stats(); return err == nil && s.Memory.Current > 0 }) // not frozen before its exec
-	require.NoError(t, m.Freeze(time.Time{}))
+	eventually(t, "its exec", func() bool { return slurp(t, "/proc/"+itoa(cmd.Process.Pid)+"/comm") == "sleep" }) // not frozen before, or in it
+	eventually(t, "memory used", func() bool { s, err := l.Stats(); return err == nil && s.Memory.Current > 0 })
+	require.NoError(t, m.Freeze(late()))
 	for i, d := range ds {
 		r, err := Open(d)
 		require.NoError(t, err)
@@ -48,7 +49,7 @@ func TestReader(t *testing.T) {
 	r, err := Open(ds[1])
 	require.NoError(t, err)
 	defer r.Close()
-	require.NoError(t, l.Kill(time.Time{}))
+	require.NoError(t, l.Kill(late()))
 	require.NoError(t, l.Delete())
 	_, err = r.Stats()
 	require.Error(t, err)
@@ -77,7 +78,7 @@ func TestConcurrent(t *testing.T) {
 				assert.NoError(t, err)
 				_, err = l.CPUUsage()
 				assert.NoError(t, err)
-				assert.NoError(t, l.Kill(time.Now().Add(10*time.Second)))
+				assert.NoError(t, l.Kill(late()))
 				_ = cmd.Process.Kill() // in case it had not got inside yet
 				_ = cmd.Wait()
 				_, err = l.Totals()
@@ -135,10 +136,10 @@ func TestNoHierarchy(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, Stats{}, s)
 	}
-	require.ErrorIs(t, m.Freeze(time.Time{}), ErrUnsupported)
+	require.ErrorIs(t, m.Freeze(late()), ErrUnsupported)
 	require.ErrorIs(t, errOf(l.CPUUsage()), ErrUnsupported)
-	require.NoError(t, l.Kill(time.Time{}))
-	require.NoError(t, m.Kill(time.Time{}))
+	require.NoError(t, l.Kill(late()))
+	require.NoError(t, m.Kill(late()))
 	require.NoError(t, m.Delete())
 	require.NoError(t, w.Close())
 }

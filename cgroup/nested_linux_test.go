@@ -35,7 +35,7 @@ func freezeAt(t *testing.T, p *place, rel string) {
 	t.Helper()
 	in := *p
 	in.prefix += rel + "/"
-	require.NoError(t, places{in}.freeze(true, time.Now().Add(10*time.Second)))
+	require.NoError(t, places{in}.freeze(true, late()))
 }
 
 // A job may have frozen a group of its own: on v1 SIGKILL reaches nobody in it
@@ -123,7 +123,7 @@ func TestDeleteShapes(t *testing.T) {
 				assert.NoDirExists(t, path)
 			}
 			c.build(t, m.ps)
-			require.NoError(t, m.Kill(time.Time{}))
+			require.NoError(t, m.Kill(late()))
 			require.NoError(t, m.Delete())
 			for _, d := range m.dirs {
 				assert.NoDirExists(t, d.Path)
@@ -151,7 +151,7 @@ func TestDeleteForkingBelow(t *testing.T) {
 		require.NoError(t, err)
 		return s.Pids.LimitHits > 0
 	})
-	require.NoError(t, m.Kill(time.Now().Add(20*time.Second)))
+	require.NoError(t, m.Kill(late()))
 	require.NoError(t, m.Delete())
 	for _, d := range m.dirs {
 		assert.NoDirExists(t, d.Path)
@@ -183,12 +183,12 @@ func TestKillThreaded(t *testing.T) {
 	pids, err := l.Procs()
 	require.NoError(t, err)
 	assert.Contains(t, pids, cmd.Process.Pid)
-	require.NoError(t, l.Kill(time.Now().Add(20*time.Second)))
+	require.NoError(t, l.Kill(late()))
 	some, err := l.Populated()
 	require.NoError(t, err)
 	assert.False(t, some)
 	require.NoError(t, l.Delete())
-	require.NoError(t, m.Kill(time.Now().Add(20*time.Second)))
+	require.NoError(t, m.Kill(late()))
 }
 
 // gate starts a command in a domain of threads, moved by its only thread.

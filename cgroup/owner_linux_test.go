@@ -3,7 +3,6 @@ package cgroup
 import (
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -46,5 +45,5 @@ func TestOwnerNew(t *testing.T) {
 			assert.NoDirExists(t, d.Path+"/bad")
 		}
 	}
-	require.NoError(t, byFD.Kill(time.Time{}))
+	require.NoError(t, byFD.Kill(late()))
 }

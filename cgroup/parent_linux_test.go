@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -222,7 +221,7 @@ func TestParentInhabited(t *testing.T) {
 	_, err := h.ParentAt(name, MemoryController)
 	e := requireParentError(t, err, name, unix.EBUSY, "pids "+itoa(cmd.Process.Pid), "move the processes")
 	assert.Equal(t, "memory", e.Controller)
-	require.NoError(t, l.Kill(time.Time{}))
+	require.NoError(t, l.Kill(late()))
 	_, err = h.ParentAt(name, MemoryController)
 	require.NoError(t, err, "control: without processes")
 }
