@@ -296,3 +296,23 @@ func TestDirectHostKilled(t *testing.T) {
 	}
 	assert.Empty(t, before.Await(20*time.Second))
 }
+
+// How long a command ran is known whoever has gone with it since when: the host program has to say when it began.
+func TestDirectWallTimeOfLate(t *testing.T) {
+	t.Parallel()
+	sb := limited(t)
+	nothing := func(*Cmd) func() string { return func() string { return "" } }
+	for name, until := range map[string]func() func(int) bool{
+		"told on the line": func() func(int) bool { return isGone },
+		"followed late": func() func(int) bool {
+			until := time.Now().Add(4 * mostMoment)
+			return func(int) bool { return time.Now().After(until) }
+		},
+	} {
+		for _, script := range []string{"sleep 0.1; exit 5", "sleep 1000 & sleep 0.1; exit 5"} {
+			res, _ := directlyLate(t, sb, "wait", until(), script, nothing)
+			assert.Equal(t, 5, res.ExitCode, name)
+			assert.GreaterOrEqual(t, res.Usage.Wall, 100*time.Millisecond, "%s: %s", name, script)
+		}
+	}
+}

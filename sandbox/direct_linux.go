@@ -505,7 +505,7 @@ func (e *engine) followDirect(ctx context.Context, c *commandSpec, o *offer, req
 	case a.NotRun:
 		return nil, nil
 	case !a.OnLine:
-		return &process{e: e, id: id, pid: a.PID, exit: exit, cut: cut, offer: true}, nil
+		return &process{e: e, id: id, pid: a.PID, exit: exit, started: started, cut: cut, offer: true}, nil
 	}
 	m = nil
 	for end := time.Now().Add(launchPatience); m == nil && err == nil; {
@@ -553,7 +553,7 @@ func (e *engine) directEnd(o *offer, m *wire.Message, err error, started, cpu ti
 		}
 		x.Killed = a.Killed
 	}
-	return e.finished(o.id, x, false), nil
+	return e.finished(o.id, x, started, false), nil
 }
 
 func (e *engine) directExited(id uint64, m *wire.Message, started time.Duration, cut bool) (*process, error) {
@@ -561,15 +561,12 @@ func (e *engine) directExited(id uint64, m *wire.Message, started time.Duration,
 	if err := m.Decode(&x); err != nil {
 		return nil, &Error{Stage: "zygote", Op: "receive", Err: err}
 	}
-	if x.Wall == 0 {
-		x.Wall = e.direct.monotonic() - started - x.Accounts
-	}
-	return e.finished(id, &x, cut), nil
+	return e.finished(id, &x, started, cut), nil
 }
 
 // finished is a command whose end is known.
-func (e *engine) finished(id uint64, x *wire.Exit, cut bool) *process {
+func (e *engine) finished(id uint64, x *wire.Exit, started time.Duration, cut bool) *process {
 	exit := make(chan *wire.Exit, 1)
 	exit <- x
-	return &process{e: e, id: id, pid: x.PID, exit: exit, cut: cut, offer: true, over: true}
+	return &process{e: e, id: id, pid: x.PID, exit: exit, started: started, cut: cut, offer: true, over: true}
 }

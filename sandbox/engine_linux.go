@@ -371,6 +371,9 @@ type process struct {
 	id   uint64
 	pid  int
 	exit chan *wire.Exit
+
+	started time.Duration // of CLOCK_MONOTONIC, if this program has started it
+
 	keep bool
 	sup  *supervision
 	cut  bool // the context was done before the program was known to run
@@ -548,6 +551,9 @@ func (p *process) wait() (*exitFacts, error) {
 	denied, herr := p.sup.finish(ok && (p.keep || !p.e.grouped))
 	if !ok {
 		return nil, &Error{Stage: "wait", Op: "receive", Err: p.e.z.why}
+	}
+	if x.Ended > 0 {
+		x.Wall = x.Ended - p.started
 	}
 	ws := syscall.WaitStatus(x.Status)
 	f := &exitFacts{

@@ -48,7 +48,9 @@ func TestCommandStages(t *testing.T) {
 			}
 			assert.Equal(t, []string{"prepare", "messages", "leaf", "launch", "run", "accounts", "output"}, names)
 			assert.LessOrEqual(t, sum, took)
-			assert.GreaterOrEqual(t, of["run"], 50*time.Millisecond, "the program sleeps for that long")
+			// It may sleep already when it is noticed that it has been executed.
+			assert.GreaterOrEqual(t, of["launch"]+of["run"], 50*time.Millisecond, "the program sleeps for that long")
+			assert.Positive(t, of["run"])
 			assert.Equal(t, res.Usage.Wall, of["launch"]+of["run"])
 		})
 	}

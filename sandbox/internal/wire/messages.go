@@ -305,7 +305,8 @@ type Error struct {
 type Exit struct {
 	PID                int           // set where this stands for the Reply as well
 	Status             uint32        // as of wait(2)
-	Wall               time.Duration // since the launch began; 0: who is told knows when that was
+	Wall               time.Duration // since the launch began
+	Ended              time.Duration // of CLOCK_MONOTONIC, if only who is told knows when the launch began
 	Leaf               time.Duration // before it
 	Launch             time.Duration // of Wall, until the program was executed
 	Accounts           time.Duration // after it

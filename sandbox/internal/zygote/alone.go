@@ -86,10 +86,10 @@ func (a *armed) goAlone() {
 		if err != nil { // of which nobody knows what limits it has
 			a.kill()
 		}
-		if received && n.Started > 0 { // otherwise it has had nothing to do until now
-			var now unix.Timespec
-			_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-			a.started = a.started.Add(-time.Duration(max(now.Nano()-n.Started, 0)))
+		if received { // otherwise it has had nothing to do until now
+			if a.late = n.Started == 0; !a.late {
+				a.started = since(n.Started)
+			}
 		}
 		a.asked = a.started
 		a.alone.runs = true
@@ -142,4 +142,16 @@ func (a *armed) joined(conn *wire.Conn, id uint64, sent bool) bool {
 	}
 	_ = conn.Send(wire.Reply, id, answer, nil, nil)
 	return true
+}
+
+// monotonic is the clock that this process and the host program share.
+func monotonic() time.Duration {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return time.Duration(now.Nano())
+}
+
+// since is our time of what was then by that clock.
+func since(then int64) time.Time {
+	return time.Now().Add(-max(monotonic()-time.Duration(then), 0))
 }

@@ -237,9 +237,7 @@ func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
 	c.box.limits.Lock() // whoever changes limits reads it
 	c.req = req.Start
 	c.box.limits.Unlock()
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-	c.started = time.Now().Add(-time.Duration(max(now.Nano()-req.Started, 0)))
+	c.started = since(req.Started)
 	c.asked = c.started
 	if !req.Sent {
 		a.ready.Abandon()
@@ -383,6 +381,7 @@ func (a *armed) ends() {
 	c.box.started.Add(1)
 	c.started = time.Now()
 	c.asked = c.started
+	c.late = true
 	c.proc.Store(newProcess(a.pid(), -1))
 	exit := &wire.Exit{PID: a.pid(), Lost: !waited}
 	if !sent {
@@ -392,7 +391,6 @@ func (a *armed) ends() {
 		c.lastCheck(exit)
 	}
 	c.ended(exit, ws, &ru)
-	exit.Wall = 0 // the host program knows
 	offered := false
 	if sent { // then nothing is left in the leaf
 		c.isOver()

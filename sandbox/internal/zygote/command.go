@@ -31,6 +31,7 @@ type command struct {
 	proc     atomic.Pointer[process]
 	asked    time.Time // when the request came
 	started  time.Time
+	late     bool          // started is later than that: when it was only the host program knows
 	exec     time.Duration // after started
 	stop     chan struct{} // closed when somebody asks for its end
 	once     sync.Once

@@ -62,6 +62,9 @@ func (c *command) supervise(exit *wire.Exit) {
 // ended notes how the first process has ended.
 func (c *command) ended(exit *wire.Exit, ws unix.WaitStatus, ru *unix.Rusage) {
 	exit.Wall = time.Since(c.started)
+	if c.late {
+		exit.Ended = monotonic()
+	}
 	exit.Status = uint32(ws)
 	exit.User, exit.System = time.Duration(ru.Utime.Nano()), time.Duration(ru.Stime.Nano())
 	exit.MaxRSS = ru.Maxrss << 10
