@@ -189,7 +189,7 @@ func sweepAfter(t *testing.T, h *host) {
 func nothingButTheGate(t *testing.T, before *leaktest.Snapshot) {
 	t.Helper()
 	var left []string
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		left = slices.DeleteFunc(before.Left(), func(l string) bool { return strings.Contains(l, t.Name()) })
 		if len(left) == 0 {
 			return

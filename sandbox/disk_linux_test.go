@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
@@ -124,7 +125,15 @@ func quotaDisk(t testing.TB) string {
 	if out, err := exec.Command("mount", "-o", "loop,prjquota", image, at).CombinedOutput(); err != nil {
 		t.Skipf("needs a kernel with project quotas: %s", out)
 	}
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(at, 0)) })
+	t.Cleanup(func() {
+		var err error
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) { // the kernel lets go of what was closed a moment later
+			if err = unix.Unmount(at, 0); err != unix.EBUSY {
+				break
+			}
+		}
+		require.NoError(t, err)
+	})
 	return at
 }
 

@@ -53,7 +53,7 @@ func TestEventQueueOfAPromptReader(t *testing.T) {
 			t.Fatal("not there yet")
 		}
 	}
-	assert.LessOrEqual(t, runtime.NumGoroutine(), before)
+	eventually(t, "nobody serves it", func() bool { return runtime.NumGoroutine() <= before })
 	q.end()
 	_, open := <-q.out
 	assert.False(t, open)

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"crypto/md5"
 	"fmt"
 	"io/fs"
@@ -26,7 +27,9 @@ func tool(t testing.TB, name string, args ...string) {
 	if err != nil {
 		skip(t, "needs "+name)
 	}
-	out, err := exec.CommandContext(inTime(t), path, args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience) // some pack hundreds of megabytes
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
 	require.NoErrorf(t, err, "%s %s\n%s", name, args, out)
 }
 

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
 )
 
 // A descriptor of the host program that does not close on exec reaches no job, a directory least of all (CVE-2024-21626).
@@ -94,25 +97,22 @@ func TestDescriptorsStayFlat(t *testing.T) {
 	settled(t)
 	z, err := currentZygote()
 	require.NoError(t, err)
-	count := func(pid string) int {
-		list, err := os.ReadDir("/proc/" + pid + "/fd")
-		if err != nil {
-			needRoot(t)
-		}
-		require.NoError(t, err)
-		return len(list)
-	}
 	zygote := fmt.Sprint(z.pid)
-	host, helper := count("self"), count(zygote)
+	if _, err := os.ReadDir("/proc/" + zygote + "/fd"); err != nil {
+		needRoot(t)
+		require.NoError(t, err)
+	}
+	count := func() (host, helper int) { return leaktest.Count(leaktest.Files("self")), leaktest.Count(lasting(z)) }
+	host, helper := count()
 	for range rounds {
 		round()
 	}
-	eventually(t, "descriptors are as many as before", func() bool { return count("self") <= host && count(zygote) <= helper })
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%s/task/%s/children", zygote, zygote))
-	if err == nil {
-		for _, pid := range strings.Fields(string(children)) {
+	eventually(t, "descriptors are as many as before", func() bool { h, z := count(); return h <= host && z <= helper })
+	eventually(t, "nobody is a zombie", func() bool {
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%s/task/%s/children", zygote, zygote))
+		return !slices.ContainsFunc(strings.Fields(string(children)), func(pid string) bool {
 			stat, _ := os.ReadFile("/proc/" + pid + "/stat")
-			assert.NotContains(t, string(stat), ") Z ", "a zombie")
-		}
-	}
+			return strings.Contains(string(stat), ") Z ")
+		})
+	})
 }

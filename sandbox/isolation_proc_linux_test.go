@@ -128,7 +128,7 @@ func TestInitIsClosed(t *testing.T) {
 		assert.Equal(t, "alive", sh(t, sb, "echo alive"), name)
 	}
 	// Control: a process of the job's own opens.
-	assert.Equal(t, "/usr/bin/sleep", sh(t, boxes["job"], "sleep 100 & sleep 0.1; readlink -f /proc/$!/exe"))
+	assert.Equal(t, "/usr/bin/sleep", sh(t, boxes["job"], "sleep 100 & until readlink -f /proc/$!/exe | grep sleep; do sleep 0.01; done"))
 }
 
 // The program of PID 1 is the library's own, not the host program's.

@@ -181,12 +181,13 @@ func TestChildrenOfTheZygote(t *testing.T) {
 	needsTool(t, "/usr/bin/perl")
 	sb, err := New(WithPID())
 	require.NoError(t, err)
-	const attack = `exec perl -e '$| = 1; for (1..10) { my $p = syscall(%d, %d, 0, 0, 0, 0); if ($p == 0) { print "parent ", getppid, "\n"; sleep 1000 if %d; exit 0 } } sleep 1'`
+	const attack = `exec perl -e '$| = 1; unlink "/tmp/n"; for (1..10) { my $p = syscall(%d, %d, 0, 0, 0, 0); if ($p == 0) { print "parent ", getppid, "\n"; open F, ">>", "/tmp/n"; syswrite F, "x"; sleep 1000 if %d; exit 0 } }
+		select(undef, undef, undef, 0.01) until (-s "/tmp/n" || 0) == 10; sleep 1000 if $ARGV[0]' `
 	for _, stay := range []int{0, 1} {
 		out, _ := try(t, sb, fmt.Sprintf(attack, unix.SYS_CLONE, unix.CLONE_PARENT|int(unix.SIGCHLD), stay))
 		assert.Equal(t, 10, strings.Count(out, "parent 0"), "control: their parent is outside: "+out)
 	}
-	c := sb.Command("/bin/sh", "-c", fmt.Sprintf(attack, unix.SYS_CLONE, unix.CLONE_PARENT|int(unix.SIGCHLD), 1))
+	c := sb.Command("/bin/sh", "-c", fmt.Sprintf(attack, unix.SYS_CLONE, unix.CLONE_PARENT|int(unix.SIGCHLD), 1)+" stay")
 	require.NoError(t, c.Start(inTime(t)))
 	require.NoError(t, sb.Close(), "with some of them alive")
 	_, err = c.Wait()

@@ -176,7 +176,7 @@ func TestHostKilled(t *testing.T) {
 				time.Sleep(d)
 				h.kill()
 				killed := time.Now()
-				assert.Empty(t, before.Await(20*time.Second))
+				assert.Empty(t, before.Await(patience))
 				t.Logf("all gone after %v", time.Since(killed).Round(time.Millisecond))
 			})
 		}
@@ -206,7 +206,7 @@ func TestHostAndZygoteKilled(t *testing.T) {
 		assert.NotEmpty(t, groupsOf(h.zygote), "the control: nobody has removed the cgroups yet")
 	}
 	startHost(t, "once").kill()
-	assert.Empty(t, before.Await(20*time.Second))
+	assert.Empty(t, before.Await(patience))
 }
 
 // giveUpPrivileges leaves all power to the zygote.
@@ -303,5 +303,5 @@ func TestSignals(t *testing.T) {
 	}
 	assert.Contains(t, h.said[3], "terminated")
 	h.kill()
-	assert.Empty(t, before.Await(20*time.Second))
+	assert.Empty(t, before.Await(patience))
 }

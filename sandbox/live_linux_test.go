@@ -102,6 +102,9 @@ func playLive(args []string) {
 	for range 3 {
 		closeMany(openMany(n))
 	}
+	for end := time.Now().Add(patience / 2); len(leaktest.Descendants(theZygote.client.pid)) > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond) // until all have been waited for
+	}
 	figures("after")
 	fmt.Printf("processes after=%d\n", len(leaktest.Descendants(theZygote.client.pid)))
 }

@@ -30,7 +30,7 @@ func TestVerdicts(t *testing.T) {
 		{want: Signaled, script: "kill -SEGV $$", code: -1, signal: syscall.SIGSEGV},
 		{want: Signaled, script: "kill -USR1 $$", code: -1, signal: syscall.SIGUSR1},
 		{want: CPUTimeExceeded, script: "while :; do :; done", opts: []Option{WithCPUTime(50 * time.Millisecond)}, code: -1, signal: syscall.SIGKILL},
-		{want: CPUTimeExceeded, script: "i=0; while [ $i -lt 3000000 ]; do i=$((i+1)); done", opts: []Option{WithCPUTime(50 * time.Millisecond)}, code: -1, signal: syscall.SIGKILL},
+		{want: CPUTimeExceeded, script: "i=0; while [ $i -lt 100000000 ]; do i=$((i+1)); done", opts: []Option{WithCPUTime(50 * time.Millisecond)}, code: -1, signal: syscall.SIGKILL},
 		{want: WallTimeExceeded, script: "sleep 1000", opts: []Option{WithWallTime(50 * time.Millisecond)}, code: -1, signal: syscall.SIGKILL},
 		{want: MemoryExceeded, script: "exec " + hog(60), opts: []Option{WithMemory("24m")}, code: -1, signal: syscall.SIGKILL},
 		// The same signal and the same status without the limit's doing, and a limit hit that the program lives with.

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -8,6 +9,21 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
+
+// readyIn are the processes that are to be commands of this sandbox: another one's may be made at the same time.
+func readyIn(t *testing.T, sb *Sandbox) (pids []int) {
+	t.Helper()
+	inside := func(pid int) string {
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+		return to
+	}
+	for _, p := range readyOf(t) {
+		if in := inside(p.PID); in != "" && in == inside(sb.PID()) {
+			pids = append(pids, p.PID)
+		}
+	}
+	return pids
+}
 
 // The first command of a sandbox that was made ahead finds ready what otherwise a command leaves to the next.
 func TestPoolMembersAreWarm(t *testing.T) {
@@ -19,9 +35,9 @@ func TestPoolMembersAreWarm(t *testing.T) {
 		eventually(t, "one stands", func() bool { return p.Stats().Ready == 1 }) // one that is waited for is handed out as it is
 		sb = get(t, p)
 		eventually(t, "a process waits in it", func() bool {
-			list := readyOf(t)
+			list := readyIn(t, sb)
 			if len(list) == 1 {
-				pid = list[0].PID
+				pid = list[0]
 			}
 			return len(list) == 1
 		})
@@ -53,12 +69,12 @@ func TestPoolMembersAreWarm(t *testing.T) {
 			_, res := try(t, sb, hog(40)+"; exit 3")
 			assert.Equal(t, MemoryExceeded, res.Verdict)
 		},
-		"its end": func(sb *Sandbox) { require.NoError(t, unix.Kill(readyOf(t)[0].PID, unix.SIGKILL)) },
+		"its end": func(sb *Sandbox) { require.NoError(t, unix.Kill(readyIn(t, sb)[0], unix.SIGKILL)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			sb, _ := next()
 			first(sb)
-			eventually(t, "gone", func() bool { return len(readyOf(t)) == 0 })
+			eventually(t, "gone", func() bool { return len(readyIn(t, sb)) == 0 })
 			_, res := try(t, sb, "exit 3")
 			assert.Equal(t, 3, res.ExitCode)
 			require.NoError(t, sb.Close())

@@ -35,10 +35,10 @@ func TestLanes(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	all, free := lanes(t)
+	all, _ := lanes(t)
 	assert.LessOrEqual(t, all, maxLanes)
 	assert.Positive(t, all)
-	assert.Equal(t, all, free, "none is lost")
+	eventually(t, "none is lost", func() bool { all, free := lanes(t); return all == free })
 }
 
 // A context that ends reaches a command in a lane, whether it runs or hangs, and the lane serves others or goes.
@@ -56,8 +56,7 @@ func TestLaneCanceled(t *testing.T) {
 		res, err = sb.Run(inTime(t), "/bin/true")
 		require.NoError(t, err)
 		require.NoError(t, res.Err())
-		all, free := lanes(t)
-		assert.Equal(t, all, free)
+		eventually(t, "none is lost", func() bool { all, free := lanes(t); return all == free })
 	}
 }
 

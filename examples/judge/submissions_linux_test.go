@@ -71,7 +71,16 @@ func judgeAndCompare(t *testing.T, j *judge, world *outside, path string, want [
 	}
 	start := time.Now()
 	r := j.judge(t.Context(), source)
-	t.Logf("%s %s %s (%s, %v)", r.Verdict, r.Case, strings.ReplaceAll(r.Detail, "\n", " | "), tool.name, time.Since(start).Round(time.Millisecond))
+	log := func() {
+		t.Logf("%s %s %s (%s, %v)", r.Verdict, r.Case, strings.ReplaceAll(r.Detail, "\n", " | "), tool.name, time.Since(start).Round(time.Millisecond))
+	}
+	log()
+	// A machine that does much else at the same time makes a program slower than it was when the factor was found.
+	for j.factor < 50 && (r.Verdict == TLE || strings.HasPrefix(r.Detail, "compiler: TLE")) && !slices.Contains(want, r.Verdict) {
+		j.factor *= 4
+		r = j.judge(t.Context(), source)
+		log()
+	}
 	assert.Contains(t, want, r.Verdict, "%s", r.Detail)
 	world.unharmed(t)
 	world.unseen(t, r)

@@ -152,10 +152,11 @@ func TestSuspend(t *testing.T) {
 	p.keys("\x1a")
 	eventually(t, "run stopped", func() bool { return state() == "T" })
 	if do(t, "--pids", "100", "true").code == 0 { // there are cgroups, so it is frozen too
-		time.Sleep(100 * time.Millisecond) // for what is on its way
-		quiet := len(p.screen())
-		time.Sleep(300 * time.Millisecond)
-		assert.Equal(t, quiet, len(p.screen()))
+		eventually(t, "the screen stands still", func() bool { // after what is on its way
+			before := len(p.screen())
+			time.Sleep(300 * time.Millisecond)
+			return len(p.screen()) == before
+		})
 	}
 	require.NoError(t, cmd.Process.Signal(unix.SIGCONT))
 	p.seen = len(p.screen())

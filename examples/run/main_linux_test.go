@@ -61,7 +61,7 @@ func victim(name string) int {
 // leftovers names processes and mounts that outlived the tests.
 func leftovers() string {
 	var left []string
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		reap()
 		left = left[:0]
 		for _, p := range descendants(os.Getpid()) {

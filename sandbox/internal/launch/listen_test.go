@@ -86,7 +86,7 @@ func TestListenerForTheExec(t *testing.T) {
 		}()
 		return nil
 	}
-	proc, err := Launch(&Request{Plan: p, Mode: Join, Cgroup: -1, Listen: l, Until: time.Now().Add(20 * time.Second)})
+	proc, err := Launch(&Request{Plan: p, Mode: Join, Cgroup: -1, Listen: l, Until: time.Now().Add(time.Minute)})
 	require.NoError(t, err)
 	assert.Equal(t, 0, wait(t, proc).ExitStatus())
 }
@@ -112,11 +112,14 @@ func TestListenFailures(t *testing.T) {
 		assert.ErrorIs(t, err, unix.ENOENT)
 	})
 	t.Run("nobody answers the exec", func(t *testing.T) {
-		p, l := listening(Join, asking(unix.SYS_EXECVE), "/bin/true")
 		got := make(chan int, 1)
-		l.Got = func(fd int) error { got <- fd; return nil }
-		_, err := Launch(&Request{Plan: p, Mode: Join, Cgroup: -1, Listen: l, Until: time.Now().Add(100 * time.Millisecond)})
-		assert.ErrorIs(t, err, unix.ETIMEDOUT)
+		for wait := 100 * time.Millisecond; len(got) == 0; wait *= 2 { // on a slow machine it may take longer to come to that
+			require.Less(t, wait, time.Minute)
+			p, l := listening(Join, asking(unix.SYS_EXECVE), "/bin/true")
+			l.Got = func(fd int) error { got <- fd; return nil }
+			_, err := Launch(&Request{Plan: p, Mode: Join, Cgroup: -1, Listen: l, Until: time.Now().Add(wait)})
+			assert.ErrorIs(t, err, unix.ETIMEDOUT)
+		}
 		require.NoError(t, unix.Close(<-got))
 	})
 }

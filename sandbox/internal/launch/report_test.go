@@ -230,7 +230,7 @@ func TestReportTimer(t *testing.T) {
 			rd.Over()
 			continue
 		}
-		proc, received, err := rd.Follow(time.Now().Add(10 * time.Second))
+		proc, received, err := rd.Follow(time.Now().Add(time.Minute))
 		require.NoError(t, err)
 		assert.True(t, received)
 		require.NoError(t, unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0))

@@ -10,7 +10,7 @@ import (
 )
 
 // patience is how long what is about to go by itself may take. A virtual machine without hardware support is slow.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // Runner is *testing.M.
 type Runner interface{ Run() int }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -72,7 +71,7 @@ func TestSeesOrphans(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, p.Kill())
 	_, _ = p.Wait() // the orphan may be ours now
-	assert.Empty(t, before.Await(5*time.Second))
+	assert.Empty(t, before.Await(patience))
 }
 
 func TestProcessNames(t *testing.T) {

@@ -177,7 +177,7 @@ func TestMalformed(t *testing.T) {
 			assert.Error(t, err)
 			assert.NotErrorIs(t, err, io.EOF, "not taken for the end")
 			assert.Nil(t, m)
-			assert.Equal(t, before, openFiles(t))
+			assert.LessOrEqual(t, openFiles(t), before)
 			require.NoError(t, unix.Sendmsg(fd, head(version, 9, 0, 0, 0, 1), nil, nil, 0))
 			m, err = conn.Receive()
 			require.NoError(t, err, "the next one is read")
@@ -201,7 +201,7 @@ func TestTooManyDescriptorsAreClosed(t *testing.T) {
 	if err == nil {
 		m.CloseFiles()
 	}
-	assert.Equal(t, before, openFiles(t))
+	assert.LessOrEqual(t, openFiles(t), before)
 }
 
 func TestEndOfTheOtherSide(t *testing.T) {
