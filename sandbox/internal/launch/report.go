@@ -112,6 +112,8 @@ func NewReport(head int, files []ReportFile, alone Alone) *Report {
 		b.Call(unix.SYS_FUTEX, "futex", "word", a, plan.Flag(futexCmpRequeue, "CMP_REQUEUE"), plan.Zero, plan.Zero, word, want).Tolerate()
 	}
 	equal(at(polls, 12), plan.Int(unix.POLLIN), &ends) // to be stopped counts for more than the end, which others then see to
+	// Where the process has this one trace it, wait4(2) would tell of its stops as well.
+	equal(at(polls, 4), plan.Int(unix.POLLIN|unix.POLLIN<<16), &tells)
 	tells = append(tells, len(p.Child))
 	b.Call(unix.SYS_WAIT4, "wait4", "process", plan.R(pid), status, plan.Int(unix.WALL|unix.WNOHANG), usage).To(r.waited).Into(got, "").Tolerate()
 	equal(got, plan.R(pid), &tells)

@@ -238,6 +238,35 @@ func TestReportTimer(t *testing.T) {
 	}
 }
 
+// The stop of a process that has this one trace it is no end, also for who looks at it because its time is up.
+func TestReportOfTraced(t *testing.T) {
+	base := aheadBase(nil)
+	j := joiner(t, base)
+	d := newDesk(t)
+	b := plan.After(base)
+	b.Call(unix.SYS_PTRACE, "ptrace", "process", plan.Int(unix.PTRACE_TRACEME), plan.Zero, plan.Zero, plan.Zero)
+	b.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "process", plan.Int(unix.SIG_SETMASK), b.Words("[]", 0), plan.Null, plan.Int(8)) // the exec's SIGTRAP
+	b.Exec()
+	b.Call(unix.SYS_EXECVE, "execve", "/bin/sleep", b.Str("/bin/sleep"), b.Strings([]string{"sleep", "1000"}), b.Strings(nil))
+	rd := ready(t, j)
+	p := d.start(rd)
+	use(t, rd, b.Plan(), d.null())
+	require.Greater(t, tells(t, rd.PID()), int32(cldDumped), "the control: wait4 would tell of it")
+	require.NoError(t, unix.TimerfdSettime(d.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(1)}, nil))
+	d.toldOf(p)
+	ws, _, waited := p.Waited()
+	assert.False(t, waited, ws)
+	assert.True(t, p.Early())
+	_, sent := d.receive()
+	assert.False(t, sent)
+	p.Close()
+	proc, received, err := rd.Follow(time.Now().Add(10 * time.Second))
+	require.NoError(t, err)
+	assert.True(t, received)
+	require.NoError(t, unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0))
+	assert.Equal(t, unix.SIGKILL, wait(t, proc).Signal())
+}
+
 // One that is told to stop leaves the process alone, whoever has it then.
 func TestReportStopped(t *testing.T) {
 	base := aheadBase(nil)

@@ -3,7 +3,6 @@
 package zygote
 
 import (
-	"errors"
 	"os"
 	"sync"
 	"time"
@@ -24,12 +23,12 @@ type process struct {
 
 func newProcess(pid, pidfd int) *process { return &process{pid: pid, fd: pidfd} }
 
-// waitBriefly reaps the child if it ends within d. It blocks a thread, so that the end is seen at once and costs nothing to prepare for.
-func (p *process) waitBriefly(d time.Duration) (ws unix.WaitStatus, ru unix.Rusage, ended bool) {
+// waitBriefly reaps the child if it ends within d. It blocks a thread, so that the end is seen at once and costs nothing to prepare for. lost: it is gone, and how it ended nobody knows.
+func (p *process) waitBriefly(d time.Duration) (ws unix.WaitStatus, ru unix.Rusage, ended, lost bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.fd < 0 {
-		return 0, ru, false
+		return 0, ru, false, false
 	}
 	for end := time.Now().Add(d); ; {
 		left := max(time.Until(end), 0)
@@ -39,11 +38,11 @@ func (p *process) waitBriefly(d time.Duration) (ws unix.WaitStatus, ru unix.Rusa
 			break
 		}
 		if err != unix.EINTR || left == 0 {
-			return 0, ru, false
+			return 0, ru, false, false
 		}
 	}
 	pid, err := launch.Wait(p.pid, &ws, unix.WNOHANG, &ru)
-	return ws, ru, err != nil || pid == p.pid
+	return ws, ru, err != nil || pid == p.pid, err != nil
 }
 
 // ends waits until the child has ended, which somebody else may have reaped, and tells whether it has within d.
@@ -67,23 +66,37 @@ func (p *process) ends(d time.Duration) bool {
 // briefly is how long a thread waits in the kernel without the Go scheduler being told.
 const briefly = time.Millisecond
 
-// wait reaps the child, without a thread of its own. It returns os.ErrClosed if p is closed meanwhile.
-func (p *process) wait() (ws unix.WaitStatus, ru unix.Rusage, err error) {
-	f, err := p.open()
-	if err != nil {
-		return 0, ru, err
+// wait reaps the child, without a thread of its own. If lost is set nobody knows how it ended, or whether: p has been closed meanwhile, say.
+func (p *process) wait() (ws unix.WaitStatus, ru unix.Rusage, lost bool) {
+	var pid int
+	var err error
+	ended := func(uintptr) bool {
+		pid, err = launch.Wait(p.pid, &ws, unix.WNOHANG, &ru)
+		return err != nil || pid == p.pid
 	}
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return 0, ru, err
+	if f, ferr := p.open(); ferr == nil {
+		if raw, rerr := f.SyscallConn(); rerr == nil && raw.Read(ended) == nil {
+			return ws, ru, err != nil
+		}
 	}
-	var werr error
-	err = raw.Read(func(uintptr) bool {
-		var pid int
-		pid, werr = launch.Wait(p.pid, &ws, unix.WNOHANG, &ru)
-		return werr != nil || pid == p.pid
-	})
-	return ws, ru, errors.Join(err, werr)
+	// It is closed, or the poller has no room for it.
+	for ; ; time.Sleep(unpolled) {
+		if ws, ru, ended, lost := p.waitBriefly(0); ended {
+			return ws, ru, lost
+		}
+		if p.closed() {
+			return 0, ru, true
+		}
+	}
+}
+
+// unpolled is how often a child is looked at that the poller does not tell of.
+const unpolled = 10 * time.Millisecond
+
+func (p *process) closed() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.fd < 0
 }
 
 // open gives the descriptor to the runtime's poller.

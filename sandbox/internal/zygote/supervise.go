@@ -3,8 +3,6 @@
 package zygote
 
 import (
-	"errors"
-	"os"
 	"strconv"
 	"time"
 
@@ -30,10 +28,11 @@ func (c *command) look(exit *wire.Exit, first time.Duration, whole bool) (ended 
 		left = min(left, first)
 	}
 	p := c.proc.Load()
-	ws, ru, ended := p.waitBriefly(left)
+	ws, ru, ended, lost := p.waitBriefly(left)
 	if !ended {
 		return false
 	}
+	exit.Lost = lost
 	c.lastCheck(exit)
 	c.ended(exit, ws, &ru)
 	if whole {
@@ -49,9 +48,8 @@ func (c *command) supervise(exit *wire.Exit) {
 	go func() { defer close(watched); c.enforce(exit, stop) }()
 
 	p := c.proc.Load()
-	ws, ru, err := p.wait()
-	if errors.Is(err, os.ErrClosed) {
-		exit.Lost = true
+	ws, ru, lost := p.wait()
+	if exit.Lost = lost; lost {
 		go func() { _, _ = launch.Wait(p.pid, nil, 0, nil) }() // it can do nothing but die, one day
 	}
 	close(stop)
