@@ -67,8 +67,10 @@ func (s *sink) readNow(forward func([]byte) bool) bool {
 	return false
 }
 
+// readRaw tells the runtime that it is about to read, though nothing has to be waited for: a job that writes what has yet to come from a slow disk holds the pipe's lock meanwhile
+// (pipe_write in fs/pipe.c), and nothing of this program is to stand still for that.
 func readRaw(fd int, b []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	n, _, errno := unix.Syscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 	return int(n), errno
 }
 
