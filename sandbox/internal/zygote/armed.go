@@ -314,6 +314,7 @@ func (z *zygote) tellers() (err error) {
 		if z.tellErr = unix.Pipe2(z.told[:], unix.O_CLOEXEC); z.tellErr != nil {
 			return
 		}
+		z.listening.Store(tellers)
 		for range tellers {
 			go z.listenTold()
 		}
@@ -321,7 +322,8 @@ func (z *zygote) tellers() (err error) {
 	return z.tellErr
 }
 
-// tellers is how many threads clear away what commands have left that the host program has started.
+// tellers is how many threads at least wait for commands to clear away that the host program has started. There are more while some have left what takes its time to die, for which no other
+// sandbox's command is to wait.
 const tellers = 2
 
 func (z *zygote) listenTold() {
@@ -332,12 +334,21 @@ func (z *zygote) listenTold() {
 			continue
 		}
 		if n != len(b) {
+			z.listening.Add(-1)
 			return
 		}
 		if a := z.armedOf(binary.NativeEndian.Uint64(b[:])); a != nil {
 			z.handlers.Add(1)
+			if z.listening.Add(-1) == 0 {
+				z.listening.Add(1)
+				go z.listenTold() // somebody always does
+			}
 			a.ends()
 			z.handlers.Done()
+			if z.listening.Add(1) > tellers {
+				z.listening.Add(-1)
+				return
+			}
 		}
 	}
 }

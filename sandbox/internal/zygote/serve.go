@@ -49,6 +49,7 @@ type zygote struct {
 	telling   sync.Once
 	told      [2]int // a pipe with the numbers of those whose reporters are done
 	tellErr   error
+	listening atomic.Int32 // threads that wait for one of them
 }
 
 // serve runs the zygote until the host program is gone.
