@@ -283,7 +283,7 @@ func TestDirectHostStopped(t *testing.T) {
 	require.NoError(t, unix.Kill(p.PID, unix.SIGCONT))
 	_ = h.cmd.Wait()
 	assert.Equal(t, int(WallTimeExceeded), h.cmd.ProcessState.ExitCode(), "it says so")
-	assert.Empty(t, before.Await(20*time.Second))
+	assert.Empty(t, before.Await(patience))
 }
 
 // One that is killed takes the command with it.
@@ -294,7 +294,7 @@ func TestDirectHostKilled(t *testing.T) {
 		h := startHost(t, "direct killed sleep_1000")
 		h.kill()
 	}
-	assert.Empty(t, before.Await(20*time.Second))
+	assert.Empty(t, before.Await(patience))
 }
 
 // How long a command ran is known whoever has gone with it since when: the host program has to say when it began.
