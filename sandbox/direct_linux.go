@@ -393,14 +393,25 @@ func (e *engine) startDirect(ctx context.Context, c *commandSpec, base *commandB
 	if sent && d.step("wait") {
 		d.begun++
 		d.remember(o.id, l)
-		if d.awaitEnd(c) {
+		over, cut := e.awaitEnd(ctx, c, o)
+		if over {
 			m, err := d.receive(o.id)
 			if m != nil || err != nil {
-				return e.directEnd(o, m, err, started, c.limits.CPUTime, false)
+				return e.directEnd(o, m, err, started, c.limits.CPUTime, cut)
 			}
 		}
 	}
 	return e.followDirect(ctx, c, o, req, started, sent)
+}
+
+// awaitEnd is direct's. Whoever takes a command's output may have to wait for that command, see readRaw, so it ends with its context all the same: then cut is set.
+func (e *engine) awaitEnd(ctx context.Context, c *commandSpec, o *offer) (over, cut bool) {
+	if len(c.sinks) == 0 || ctx.Done() == nil {
+		return e.direct.awaitEnd(c), false
+	}
+	stop := context.AfterFunc(ctx, func() { e.kill(o.id) })
+	over = e.direct.awaitEnd(c)
+	return over, !stop()
 }
 
 // spinners is how many threads wait without the runtime's knowledge: a single one at a time, and none where there is but one that runs Go code.

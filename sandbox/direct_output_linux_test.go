@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -49,6 +50,17 @@ func bothWays(t *testing.T, sb *Sandbox, script string, prepare func(*Cmd) (saw 
 	zygote, _ = run(false)
 	direct, res = run(true)
 	return direct, zygote, res
+}
+
+func init() {
+	parts["printsdata"] = func([]string) {
+		fd, err := unix.Open("/hang/data", unix.O_RDONLY, 0)
+		check(err)
+		mem, err := unix.Mmap(fd, 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_PRIVATE)
+		check(err)
+		_, _, errno := unix.Syscall(unix.SYS_WRITE, 1, uintptr(unsafe.Pointer(&mem[0])), uintptr(len(mem)))
+		check(errno)
+	}
 }
 
 // brokenWriter takes nothing.
@@ -198,6 +210,46 @@ func TestDirectOutputCanceled(t *testing.T) {
 		}
 		assert.Equal(t, Canceled, res.Verdict)
 		assert.Contains(t, []string{"", "begun\n"}, out.String())
+	}
+}
+
+// So is one that holds the lock of the pipe meanwhile, for as long as it takes to read what it prints.
+func TestDirectOutputHeld(t *testing.T) {
+	t.Parallel()
+	for did := false; !did; {
+		hang := mountHanging(t)
+		sb := limited(t, WithBind(hang.dir, "/hang", ReadOnly), asVictim(t))
+		offered(t, sb)
+		ctx, cancel := context.WithCancel(inTime(t))
+		prints := make(chan struct{})
+		go func() {
+			defer cancel()
+			defer close(prints)
+			select {
+			case <-hang.opened:
+				assert.Eventually(t, hang.asked, tooLong, time.Millisecond)
+			case <-ctx.Done():
+			}
+		}()
+		stop := interfere(sb, func(step string, _ *commandPlan) bool {
+			if step == "wait" {
+				did = true
+				<-prints
+			}
+			return true
+		})
+		c := sb.Command(victimPath)
+		c.Env = []string{partEnv + "=printsdata"}
+		c.Stdout = &bytes.Buffer{}
+		returns(t, "the command", func() {
+			res, err := c.Run(ctx)
+			if assert.NoError(t, err) {
+				assert.Equal(t, Canceled, res.Verdict)
+			}
+		})
+		stop()
+		<-prints
+		require.NoError(t, sb.Close())
 	}
 }
 

@@ -14,12 +14,15 @@ import (
 )
 
 // hangingFS is a FUSE file system (fuse(4), <linux/fuse.h>) with one program in it, which can be looked up and never be opened:
-// whoever executes it waits in the kernel for an answer that does not come.
+// whoever executes it waits in the kernel for an answer that does not come, and cannot be killed. There is a file of data as well, which can be opened and never be read, or anything else from then
+// on: nobody takes requests any more, and whoever waits can be killed.
 type hangingFS struct {
 	dir    string
 	fd     int
 	opened chan struct{} // receives when somebody waits
 	served sync.WaitGroup
+	over   chan struct{} // closed by abort
+	once   sync.Once
 }
 
 const (
@@ -29,6 +32,7 @@ const (
 	fuseInit    = 26
 	fuseRoot    = 1
 	fuseProgram = 2
+	fuseData    = 3
 )
 
 func mountHanging(t *testing.T) *hangingFS {
@@ -38,7 +42,7 @@ func mountHanging(t *testing.T) *hangingFS {
 	if err != nil {
 		skip(t, "needs /dev/fuse: "+err.Error())
 	}
-	f := &hangingFS{dir: t.TempDir(), fd: fd, opened: make(chan struct{}, 100)}
+	f := &hangingFS{dir: t.TempDir(), fd: fd, opened: make(chan struct{}, 100), over: make(chan struct{})}
 	options := fmt.Sprintf("fd=%d,rootmode=40755,user_id=0,group_id=0,allow_other", fd)
 	if err := unix.Mount("hang", f.dir, "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 		_ = unix.Close(fd)
@@ -57,6 +61,7 @@ func mountHanging(t *testing.T) *hangingFS {
 
 // abort ends the connection: whoever waits gets an error, and is woken.
 func (f *hangingFS) abort(t *testing.T) {
+	f.once.Do(func() { close(f.over) })
 	var st unix.Stat_t
 	if err := unix.Stat(f.dir, &st); err != nil {
 		return // it has been aborted before
@@ -89,6 +94,12 @@ func (f *hangingFS) serve() {
 	}
 }
 
+// asked tells whether somebody waits for who takes requests.
+func (f *hangingFS) asked() bool {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(f.fd), Events: unix.POLLIN}}, 0)
+	return n > 0
+}
+
 func (f *hangingFS) answer(req []byte) {
 	le := binary.NativeEndian
 	unique, node := le.Uint64(req[8:]), le.Uint64(req[16:])
@@ -102,14 +113,23 @@ func (f *hangingFS) answer(req []byte) {
 	case fuseGetattr:
 		f.reply(unique, 0, append(make([]byte, 16), attributes(node)...))
 	case fuseLookup:
-		if strings.TrimRight(string(req[40:]), "\x00") != "program" {
+		at := map[string]uint64{"program": fuseProgram, "data": fuseData}[strings.TrimRight(string(req[40:]), "\x00")]
+		if at == 0 {
 			f.reply(unique, unix.ENOENT, nil)
 			return
 		}
 		out := make([]byte, 40)
-		le.PutUint64(out, fuseProgram)
-		f.reply(unique, 0, append(out, attributes(fuseProgram)...))
+		le.PutUint64(out, at)
+		f.reply(unique, 0, append(out, attributes(at)...))
 	case fuseOpen:
+		if node == fuseData {
+			out := make([]byte, 16)
+			le.PutUint32(out[8:], 1<<5) // FOPEN_NOFLUSH, or who is killed could not close it
+			f.reply(unique, 0, out)
+			f.opened <- struct{}{}
+			<-f.over
+			return
+		}
 		select {
 		case f.opened <- struct{}{}:
 		default:
@@ -126,7 +146,7 @@ func attributes(node uint64) []byte {
 	b := make([]byte, 88)
 	le.PutUint64(b, node)
 	mode := uint32(unix.S_IFDIR | 0o755)
-	if node == fuseProgram {
+	if node != fuseRoot {
 		mode = unix.S_IFREG | 0o755
 		le.PutUint64(b[8:], 4096)
 	}
