@@ -81,6 +81,10 @@ func (a *arena) busy() bool { return atomic.LoadUint32(&a.ctl.done) != 0 || a.he
 const (
 	arenaAlign = 64
 	smallArena = 128 << 10
+	// littleArena is for the plans of reporters, which wait as long as a sandbox is idle.
+	littleArena = 16 << 10
+	// maxFree bounds how many of a size are kept that nobody uses.
+	maxFree = 64
 )
 
 // pool keeps arenas of the usual size: mapping and faulting in one costs more than a launch's other work in the parent.
@@ -89,6 +93,7 @@ var pool arenaPool
 type arenaPool struct {
 	sync.Mutex
 	free  []*arena
+	spare []*arena // little ones
 	stuck []*arena // their process has neither exec'd nor died: they belong to it until then
 }
 
@@ -248,6 +253,22 @@ func grab(size int) (*arena, error) {
 	return mapArena(max(size, smallArena))
 }
 
+// grabLittle is grab for what is short and stays for long.
+func grabLittle(size int) (*arena, error) {
+	if size > littleArena {
+		return grab(size)
+	}
+	pool.Lock()
+	if n := len(pool.spare); n > 0 {
+		a := pool.spare[n-1]
+		pool.spare = pool.spare[:n-1]
+		pool.Unlock()
+		return a, nil
+	}
+	pool.Unlock()
+	return mapArena(littleArena)
+}
+
 func mapArena(size int) (*arena, error) {
 	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 	if err != nil {
@@ -272,8 +293,12 @@ func (a *arena) free() {
 		a.freed()
 		a.freed = nil
 	}
-	if len(a.mem) == smallArena && len(pool.free) < 64 {
+	switch {
+	case len(a.mem) == smallArena && len(pool.free) < maxFree:
 		pool.free = append(pool.free, a)
+		return
+	case len(a.mem) == littleArena && len(pool.spare) < maxFree:
+		pool.spare = append(pool.spare, a)
 		return
 	}
 	_ = unix.Munmap(a.mem)

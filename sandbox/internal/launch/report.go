@@ -169,7 +169,7 @@ func (r *Report) Start(rd *Ready, head []byte, id uint64, line, told, stop, time
 	if len(files) != len(r.rooms) {
 		return nil, unix.EINVAL
 	}
-	a, err := newArena(r.plan)
+	a, err := newArenaIn(r.plan, grabLittle)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ func (p *Reporter) Await() {
 	}
 }
 
-// Waited tells, once the thread is gone, whether it has waited for the process, and how that ended.
+// Waited tells, once the thread is gone or has written its id, whether it has waited for the process, and how that ended.
 func (p *Reporter) Waited() (ws unix.WaitStatus, ru unix.Rusage, ok bool) {
 	if atomic.LoadInt64(p.a.reg(p.r.waited)) <= 0 {
 		return 0, ru, false
@@ -215,10 +215,10 @@ func (p *Reporter) Waited() (ws unix.WaitStatus, ru unix.Rusage, ok bool) {
 	return ws, *(*unix.Rusage)(unsafe.Pointer(&data[p.r.usage])), true
 }
 
-// Early tells, once the thread is gone, that it has not waited for the process: the timer has run out, or the process has ended and another one that traces it has yet to be told.
+// Early tells, as soon as Waited does, that it has not waited for the process: the timer has run out, or the process has ended and another one that traces it has yet to be told.
 func (p *Reporter) Early() bool { return atomic.LoadInt64(p.a.reg(p.r.waited)) <= 0 }
 
-// Sent tells, once the thread is gone, whether the report has been sent.
+// Sent tells, as soon as Waited does, whether the report has been sent.
 func (p *Reporter) Sent() bool { return atomic.LoadInt64(p.a.reg(p.r.sent)) > 0 }
 
 // Close gives back what the thread needed, which must be gone.

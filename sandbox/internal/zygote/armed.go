@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/belljar-go/belljar/cgroup"
@@ -44,10 +45,8 @@ const (
 // line is a sandbox's socket for what the host program has to know before it starts a command itself, and for how that ended.
 type line struct {
 	*wire.Line
-	stop   int // an eventfd: the reporter is to leave
-	timer  int // it has run out when the zygote has to go with a command that it has not been told of
-	shape  []cgroup.SheetFile
-	report *launch.Report
+	stop  int // an eventfd: the reporter is to leave
+	timer int // it has run out when the zygote has to go with a command that it has not been told of
 }
 
 // armedIDs are beyond those of requests.
@@ -56,7 +55,7 @@ const armedIDs = 1 << 63
 // openLine takes the line that comes with a command.
 func (z *zygote) openLine(b *box, fd, timer int) {
 	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	l := &line{Line: wire.NewLine(fd), stop: stop, timer: timer}
+	l := &line{wire.NewLine(fd), stop, timer}
 	if err != nil || z.tellers() != nil {
 		l.close()
 		return
@@ -81,17 +80,40 @@ func (l *line) close() {
 	}
 }
 
-// reportOf is how to read the files of a leaf.
-func (l *line) reportOf(s *cgroup.Sheet) *launch.Report {
-	if l.report == nil || !slices.Equal(l.shape, s.Files) {
-		files := make([]launch.ReportFile, len(s.Files))
-		for i := range files {
-			files[i].Room = s.Files[i].Room
-		}
-		l.report = launch.NewReport(len(wire.LineHead(0, 0, 0)), files, launch.Alone{File: s.Alone, At: s.At, Word: s.Empty})
-		l.shape = slices.Clone(s.Files)
+// reports are how to read the files of leaves, of which there are few kinds.
+type reports struct {
+	mu   sync.Mutex
+	kept []keptReport // the one used last at the end
+}
+
+type keptReport struct {
+	files  []cgroup.SheetFile
+	alone  launch.Alone
+	report *launch.Report
+}
+
+const maxReports = 8
+
+func (rs *reports) of(s *cgroup.Sheet) *launch.Report {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	alone := launch.Alone{File: s.Alone, At: s.At, Word: s.Empty}
+	i := slices.IndexFunc(rs.kept, func(k keptReport) bool { return k.alone == alone && slices.Equal(k.files, s.Files) })
+	if i >= 0 {
+		k := rs.kept[i]
+		rs.kept = append(slices.Delete(rs.kept, i, i+1), k)
+		return k.report
 	}
-	return l.report
+	files := make([]launch.ReportFile, len(s.Files))
+	for i := range files {
+		files[i].Room = s.Files[i].Room
+	}
+	if len(rs.kept) == maxReports {
+		rs.kept = slices.Delete(rs.kept, 0, 1)
+	}
+	k := keptReport{slices.Clone(s.Files), alone, launch.NewReport(len(wire.LineHead(0, 0, 0)), files, alone)}
+	rs.kept = append(rs.kept, k)
+	return k.report
 }
 
 // halt stops a reporter, unless it is done, and returns when it is gone.
@@ -132,7 +154,7 @@ func (z *zygote) arm(b *box, like *command) {
 		s.withoutLeaf()
 		return
 	}
-	report := s.line.reportOf(&sheet)
+	report := z.reports.of(&sheet)
 	if a.reporter, err = report.Start(s.ready, wire.LineHead(wire.Report, a.id, report.Size()), a.id, s.line.FD(), z.told[1], s.line.stop, s.line.timer, files); err != nil {
 		s.ready.Disarm()
 		return
@@ -343,7 +365,7 @@ func (z *zygote) listenTold() {
 				z.listening.Add(1)
 				go z.listenTold() // somebody always does
 			}
-			a.ends()
+			a.told()
 			z.handlers.Done()
 			if z.listening.Add(1) > tellers {
 				z.listening.Add(-1)
@@ -353,32 +375,40 @@ func (z *zygote) listenTold() {
 	}
 }
 
-// ends is called when the reporter is done.
-func (a *armed) ends() {
+// told is called when the reporter has said that it is done, after which it does no more than to end.
+func (a *armed) told() {
 	s := &a.box.spare
 	s.mu.Lock()
-	if a.state == dormant {
-		if a.reporter.Await(); a.reporter.Early() {
-			// The timer has run out, or another process in the sandbox traces it and keeps it from being waited for.
-			if rd, leaf, _ := s.withdraw(); rd != nil { // it was another's timer
-				rd.Discard()
-				_ = leaf.Delete()
-			}
-		} else {
-			a.left(running)
+	switch {
+	case a.state != dormant:
+	case a.reporter.Early():
+		// The timer has run out, or another process in the sandbox traces it and keeps it from being waited for.
+		if rd, leaf, _ := s.withdraw(); rd != nil { // it was another's timer
+			rd.Discard()
+			_ = leaf.Delete()
 		}
+	default:
+		a.left(running)
 	}
 	mine := a.state == ended && !a.followed
 	if mine {
 		a.followed = true
 	}
 	s.mu.Unlock()
-	if !mine {
-		return // it has been taken back, or is gone with
+	if mine { // otherwise it has been taken back, or is gone with
+		a.conclude()
 	}
+}
+
+// conclude does what is left to be done for a command whose end the reporter has seen.
+func (a *armed) conclude() {
+	s := &a.box.spare
 	ws, ru, waited := a.reporter.Waited()
 	sent := a.reporter.Sent()
-	a.reporter.Close()
+	defer func() { // it has gone meanwhile, as a rule
+		a.reporter.Await()
+		a.reporter.Close()
+	}()
 	received, failed := a.ready.Over()
 	c := a.command
 	c.ready = nil

@@ -46,6 +46,7 @@ type zygote struct {
 
 	armed     map[uint64]*armed // commands that the host program may start, or has started
 	lastArmed atomic.Uint64
+	reports   reports
 	telling   sync.Once
 	told      [2]int // a pipe with the numbers of those whose reporters are done
 	tellErr   error
