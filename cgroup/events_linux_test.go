@@ -134,7 +134,7 @@ func TestEventsOfWhatIsGone(t *testing.T) {
 	// The zombies of one command, which the machine's init has yet to reap, must not keep the next from making threads.
 	m := testManager(t, Limits{Memory: 32 << 20, Pids: 200})
 	log := subscribe(t, m, EventOptions{Kinds: EventOOMKill | EventPidsLimit | EventEmpty})
-	const rounds = 5
+	rounds := some(5, 2)
 	var single []*Events
 	for i := range rounds {
 		l := testLeaf(t, m, fmt.Sprint("cmd", i), Limits{Pids: 15})
@@ -358,7 +358,7 @@ func TestEventsWhileAllChanges(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			defer cancel()
-			for j := range 10 {
+			for j := range some(10, 3) {
 				l, err := m.NewLeaf(fmt.Sprint("cmd", i, "-", j), Limits{})
 				if !assert.NoError(t, err) {
 					return

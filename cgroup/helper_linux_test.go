@@ -283,6 +283,14 @@ func victim(what []string) {
 // is emulated, or busy with something else.
 func late() time.Time { return time.Now().Add(time.Minute) }
 
+// some is how many there are of something: fewer in a short run, for emulated processors.
+func some(many, few int) int {
+	if testing.Short() {
+		return few
+	}
+	return many
+}
+
 // eventually waits for a state which the kernel reaches by itself.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()

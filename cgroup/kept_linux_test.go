@@ -64,7 +64,7 @@ func TestKeepOpen(t *testing.T) {
 
 // A leaf that was made ahead is not told of what happened to others before its command began.
 func TestBegin(t *testing.T) {
-	m := testManager(t, Limits{CPUs: 0.05})
+	m := testManager(t, Limits{CPUs: 0.1})
 	ahead, control := testLeaf(t, m, "ahead", Limits{}), testLeaf(t, m, "control", Limits{})
 	other := testLeaf(t, m, "other", Limits{})
 	start(t, other, "/bin/sh", "-c", "while :; do :; done")
@@ -73,8 +73,8 @@ func TestBegin(t *testing.T) {
 		require.NoError(t, err)
 		return s.CPU.Throttled > 0
 	})
-	require.NoError(t, other.Kill(late()))
 	require.NoError(t, m.Update(Limits{CPUs: Max})) // what is held back at its end is counted at the end of that period otherwise
+	require.NoError(t, other.Kill(late()))
 	require.NoError(t, ahead.Begin())
 	s, err := ahead.Totals()
 	require.NoError(t, err)

@@ -72,7 +72,7 @@ func TestKillForkBomb(t *testing.T) {
 		{"sandbox", func(m *Manager, _ *Leaf) error { return m.Kill(time.Now().Add(10 * time.Second)) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := testManager(t, Limits{Pids: 60, Memory: 256 << 20})
+			m := testManager(t, Limits{Pids: some(60, 25), Memory: 256 << 20})
 			l := testLeaf(t, m, "cmd", Limits{})
 			cmd := command(l, "/bin/sh", "-c", bomb)
 			require.NoError(t, cmd.Start())

@@ -109,7 +109,7 @@ func TestDirectAlike(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.Chmod(dir, 0o777))
-	sb := limited(t, WithBind(dir, "/dir"))
+	sb := grouped(t, standing(t, WithMemory("64m"), WithPids(20), WithBind(dir, "/dir")))
 	for script, want := range map[string]func(*Result) bool{
 		"exit 0":              func(r *Result) bool { return r.Verdict == OK },
 		"exit 7":              func(r *Result) bool { return r.Verdict == NonZeroExit && r.ExitCode == 7 },
@@ -120,7 +120,7 @@ func TestDirectAlike(t *testing.T) {
 		"sleep 1000 & exit 4":               func(r *Result) bool { return r.ExitCode == 4 && r.Usage.PeakPids == 2 },
 		"sleep 0.0005; sleep 1000 & exit 2": func(r *Result) bool { return r.ExitCode == 2 && r.Usage.Wall >= 500*time.Microsecond },
 		"sleep 0.05; exit 9":                func(r *Result) bool { return r.ExitCode == 9 && r.Usage.Wall >= 50*time.Millisecond },
-		hog(300):                            func(r *Result) bool { return r.Verdict == MemoryExceeded },
+		hog(60):                             func(r *Result) bool { return r.Verdict == MemoryExceeded },
 	} {
 		cmd, res := directly(t, sb, "/bin/sh", "-c", script, "x", "a", "b")
 		assert.Truef(t, want(res), "%s: %+v", script, res)

@@ -32,6 +32,9 @@ func TestMemoryLimit(t *testing.T) {
 		// 64 KiB in each of 500 pipes, which no mapping of the process shows.
 		"kernel": `exec perl -e 'use Fcntl; my @p; for (1..500) { pipe(my $r, my $w) or die $!; fcntl($w, F_SETFL, O_NONBLOCK); syswrite($w, "x" x 65536); push @p, $r, $w } exit 5'`,
 	} {
+		if testing.Short() && (name == "child" || name == "shm") {
+			continue // a full run has them: who uses the memory of a group, and in which of its file systems, is all the same to it
+		}
 		limit := "32m"
 		if name == "kernel" {
 			limit = "20m" // a user's pipes are bounded as well, to 64 MiB and less if many have some
@@ -121,7 +124,11 @@ func TestTinyLimits(t *testing.T) {
 			require.ErrorAs(t, err, &e)
 			continue
 		}
-		for range 3 {
+		rounds := 3
+		if testing.Short() {
+			rounds = 1
+		}
+		for range rounds {
 			res, err := sb.Run(inTime(t), "/bin/sh", "-c", "/bin/true; /bin/true")
 			if err != nil {
 				var e *Error
@@ -166,6 +173,9 @@ func TestCPUTimeLimit(t *testing.T) {
 		"spin": "while :; do :; done", "children": "sh -c 'while :; do :; done' & sh -c 'while :; do :; done' & wait",
 		"short children": "while :; do /bin/true; done", "ignores signals": "trap '' XCPU TERM; while :; do :; done",
 	} {
+		if testing.Short() && name == "ignores signals" {
+			continue // of which there is none here
+		}
 		t.Run(name, func(t *testing.T) {
 			sb, err := New(WithCPUTime(limit))
 			needsHost(t, err)
