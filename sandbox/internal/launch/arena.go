@@ -81,7 +81,7 @@ func (a *arena) busy() bool { return atomic.LoadUint32(&a.ctl.done) != 0 || a.he
 const (
 	arenaAlign = 64
 	smallArena = 128 << 10
-	// littleArena is for the plans of reporters, which wait as long as a sandbox is idle.
+	// littleArena is for the plans of reporters and joiners, which wait as long as a sandbox is idle.
 	littleArena = 16 << 10
 	// maxFree bounds how many of a size are kept that nobody uses.
 	maxFree = 64

@@ -52,7 +52,12 @@ func NewJoiner(base *plan.Plan, files ...int) (*Joiner, error) {
 		plan.Step{Nr: unix.SYS_PRCTL, Args: []plan.Arg{plan.Int(unix.PR_SET_PDEATHSIG), plan.Int(int(unix.SIGKILL)), plan.Zero, plan.Zero, plan.Zero}, Out: plan.None},
 		plan.Step{Nr: unix.SYS_GETPPID, Out: plan.None, Want: int64(os.Getpid()), HasWant: true},
 	)
-	a, err := newArenaIn(p, func(size int) (*arena, error) { return mapArena(size) })
+	a, err := newArenaIn(p, func(size int) (*arena, error) {
+		if size > littleArena {
+			return mapArena(size) // one of the usual size has far more than a process needs that stays
+		}
+		return grabLittle(size)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +77,7 @@ func NewJoiner(base *plan.Plan, files ...int) (*Joiner, error) {
 	}
 	pid := onMother(func() int { return cloneWalk(c) })
 	if pid < 0 {
-		_ = unix.Munmap(a.mem)
+		a.done()
 		return nil, errnoFrom(pid)
 	}
 	j := &Joiner{base: base, arena: a, pidfd: int(int32(atomic.LoadUint32(&c.pidfd)))}
@@ -192,5 +197,5 @@ func (j *Joiner) end() {
 	for unix.Waitid(unix.P_PIDFD, j.pidfd, nil, unix.WEXITED|unix.WALL, nil) == unix.EINTR {
 	}
 	closeFD(j.pidfd)
-	_ = unix.Munmap(j.arena.mem)
+	j.arena.release()
 }
