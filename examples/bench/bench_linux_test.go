@@ -281,15 +281,20 @@ func TestCPUTimes(t *testing.T) {
 	} {
 		all = append(all, &subject{name: name, run: run})
 	}
-	rows, err := measure(all, 2, 0)
-	require.NoError(t, err)
-	require.NoError(t, cpuTimes(all, rows, 2))
-	took := map[string]int64{}
-	for _, r := range rows {
-		took[r.Name] = r.CPU
+	// Something else may have to be done just then, or the processor stops and is taken to work; but not always.
+	for end := time.Now().Add(time.Minute); ; {
+		rows, err := measure(all, 2, 0)
+		require.NoError(t, err)
+		require.NoError(t, cpuTimes(all, rows, 2))
+		took := map[string]int64{}
+		for _, r := range rows {
+			took[r.Name] = r.CPU
+		}
+		if took["child"] > 3*took["asleep"] && took["inside"] > 3*took["asleep"] {
+			return
+		}
+		require.True(t, time.Now().Before(end), "%v", took)
 	}
-	assert.Greater(t, took["child"], 3*took["asleep"])
-	assert.Greater(t, took["inside"], 3*took["asleep"])
 }
 
 // A worker that cannot run, or ends, is an error and no figure.

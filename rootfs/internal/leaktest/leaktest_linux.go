@@ -15,7 +15,7 @@ import (
 type Runner interface{ Run() int }
 
 // patience is how long what is about to go by itself may take.
-const patience = 5 * time.Second
+const patience = time.Minute
 
 // Main runs a package's tests and then looks for what they left: descriptors, goroutines, mounts, and anything in os.TempDir, which is a folder of its
 // own meanwhile. It returns the exit status.

@@ -260,7 +260,7 @@ func TestReportOfTraced(t *testing.T) {
 	_, sent := d.receive()
 	assert.False(t, sent)
 	p.Close()
-	proc, received, err := rd.Follow(time.Now().Add(10 * time.Second))
+	proc, received, err := rd.Follow(time.Now().Add(time.Minute))
 	require.NoError(t, err)
 	assert.True(t, received)
 	require.NoError(t, unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0))
