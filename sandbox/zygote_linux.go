@@ -232,6 +232,9 @@ func (c *zygoteClient) receive() {
 	label(context.Background(), "belljar", "messages")
 	for {
 		m, err := c.conn.Receive()
+		if err == wire.ErrFiles { // it is the answer to one request that there is no room for
+			m.Body, err = wire.Encode(&wire.Answer{Error: &wire.Error{Stage: "zygote", Op: "recvmsg", Path: "descriptors", Errno: unix.EMFILE}})
+		}
 		if err != nil {
 			c.bury(err)
 			return

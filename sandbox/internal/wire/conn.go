@@ -166,7 +166,10 @@ func (c *Conn) send(packet []byte, files []int) error {
 	return os.NewSyscallError("sendmsg", err)
 }
 
-// Receive returns the next message; io.EOF when the other side is gone.
+// ErrFiles says that this process has no room for the descriptors that came with a message (EMFILE), of which nothing is left but its kind and its number.
+var ErrFiles = fmt.Errorf("wire: descriptors of a message: %w", unix.EMFILE)
+
+// Receive returns the next message; io.EOF when the other side is gone. With ErrFiles there is a message too, and more can be received; with other errors not.
 func (c *Conn) Receive() (*Message, error) {
 	in := inputs.Get().(*input)
 	defer inputs.Put(in)
@@ -199,6 +202,9 @@ func (c *Conn) Receive() (*Message, error) {
 	m := &Message{Files: rights(in.oob[:oobn])}
 	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 		m.CloseFiles()
+		if _, _, ok := m.head(in.buf[:n]); ok && flags&unix.MSG_TRUNC == 0 {
+			return m, ErrFiles
+		}
 		return nil, ErrProtocol
 	}
 	if err := m.parse(in.buf[:n]); err != nil {

@@ -120,6 +120,10 @@ func (z *zygote) listen(conn *wire.Conn, least int32, over func()) (gone <-chan 
 		defer all.Done()
 		for {
 			m, err := conn.Receive()
+			if err == wire.ErrFiles {
+				refuse(conn, m)
+				continue
+			}
 			if err != nil {
 				once.Do(func() { close(end) })
 				return
@@ -147,6 +151,13 @@ func (z *zygote) listen(conn *wire.Conn, least int32, over func()) (gone <-chan 
 		go func() { all.Wait(); over() }()
 	}
 	return end
+}
+
+// refuse answers a request that has come without its descriptors.
+func refuse(conn *wire.Conn, m *wire.Message) {
+	if m.Kind != wire.Lane { // who sent that sees that the other end is closed
+		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{Error: toWire(&stageError{"zygote", "recvmsg", "descriptors", unix.EMFILE})}, nil, nil)
+	}
 }
 
 // lane takes Starts from another socket.
