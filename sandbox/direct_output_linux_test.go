@@ -216,6 +216,10 @@ func TestDirectOutputCanceled(t *testing.T) {
 // So is one that holds the lock of the pipe meanwhile, for as long as it takes to read what it prints.
 func TestDirectOutputHeld(t *testing.T) {
 	t.Parallel()
+	needRoot(t)
+	if testing.Short() {
+		t.Skip("slow: the program that prints is this one, which takes its time to be read")
+	}
 	for did := false; !did; {
 		hang := mountHanging(t)
 		sb := limited(t, WithBind(hang.dir, "/hang", ReadOnly), asVictim(t))
