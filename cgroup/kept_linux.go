@@ -35,13 +35,10 @@ func (l *Leaf) KeepOpen() {
 			}
 		}
 	}
-	if p := open.main(); p != nil {
-		switch {
-		case p.Version == 2:
-			p.keep("cgroup.events")
-		case !p.Controllers.Has(PidsController): // else pids.current tells
-			p.keep("cgroup.procs")
-		}
+	// On v1 it is pids.current, or else a list of members, which is no file to keep: through one that stays open the kernel shows for a second what it has shown
+	// before (cgroup_pidlist_start in kernel/cgroup/cgroup-v1.c).
+	if p := open.main(); p != nil && p.Version == 2 {
+		p.keep("cgroup.events")
 	}
 	l.open = open
 }

@@ -62,6 +62,27 @@ func TestKeepOpen(t *testing.T) {
 	assert.ErrorIs(t, err, ErrClosed)
 }
 
+// Who is in a group is looked at anew each time, also where no counter tells how many.
+func TestKeptMembers(t *testing.T) {
+	m, err := NewWith(testParent(t), "sb", Limits{Memory: 64 << 20}, Options{Accounts: MemoryController})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, m.Kill(late()))
+		require.NoError(t, m.Delete())
+	})
+	leaf := testLeaf(t, m, "job", Limits{})
+	leaf.KeepOpen()
+	cmd := start(t, leaf, "sleep", "100")
+	some, err := leaf.Populated()
+	require.NoError(t, err)
+	assert.True(t, some)
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	some, err = leaf.Populated()
+	require.NoError(t, err)
+	assert.False(t, some)
+}
+
 // A leaf that was made ahead is not told of what happened to others before its command began.
 func TestBegin(t *testing.T) {
 	m := testManager(t, Limits{CPUs: 0.1})
