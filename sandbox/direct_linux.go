@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"io"
 	"runtime"
 	"slices"
@@ -505,6 +506,9 @@ func (e *engine) followDirect(ctx context.Context, c *commandSpec, o *offer, req
 	a, _, err := e.z.answer(m, p.Plan)
 	if err != nil {
 		e.z.forget(id)
+		if cut && errors.Is(err, unix.ETIMEDOUT) {
+			return nil, cutError(ctx)
+		}
 		return nil, execError(p, c, a, err)
 	}
 	if a.NotRun || a.OnLine {
@@ -512,7 +516,7 @@ func (e *engine) followDirect(ctx context.Context, c *commandSpec, o *offer, req
 	}
 	switch {
 	case a.NotRun && cut:
-		return nil, &Error{Stage: "exec", Op: "launch", Err: ctx.Err()}
+		return nil, cutError(ctx)
 	case a.NotRun:
 		return nil, nil
 	case !a.OnLine:
@@ -525,7 +529,8 @@ func (e *engine) followDirect(ctx context.Context, c *commandSpec, o *offer, req
 			err = unix.ETIMEDOUT
 		}
 	}
-	return e.directEnd(o, m, err, started, c.limits.CPUTime, a.Killed)
+	// The zygote may have forgotten the command by then, and with it that it was killed since ctx is done.
+	return e.directEnd(o, m, err, started, c.limits.CPUTime, a.Killed || cut)
 }
 
 // directEnd is a command with that limit on CPU time whose end has been told on the line.

@@ -461,8 +461,16 @@ func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile)
 			continue
 		}
 		e.z.forget(id)
+		if cut && errors.Is(err, unix.ETIMEDOUT) {
+			return nil, cutError(ctx)
+		}
 		return nil, execError(p, c, a, err)
 	}
+}
+
+// cutError is the error of a command whose launch has been given up since ctx is done: a process that has been killed may take long to die on a busy host.
+func cutError(ctx context.Context) error {
+	return &Error{Stage: "exec", Op: "launch", Err: ctx.Err()}
 }
 
 // startRequest is what there is to say of a command beside its plan, and the descriptors that go along.
@@ -521,7 +529,7 @@ func (e *engine) awaitStart(ctx context.Context, id uint64, reply <-chan *wire.M
 		return m, true, nil
 	case <-time.After(time.Second):
 		e.z.forget(id)
-		return nil, true, &Error{Stage: "exec", Op: "launch", Err: ctx.Err()}
+		return nil, true, cutError(ctx)
 	}
 }
 

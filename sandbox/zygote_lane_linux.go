@@ -136,7 +136,7 @@ func (e *engine) startOnLane(ctx context.Context, r request) (id uint64, m *wire
 	}
 	c.forget(id)
 	if cut {
-		return 0, nil, true, &Error{Stage: "exec", Op: "launch", Err: ctx.Err()}
+		return 0, nil, true, cutError(ctx)
 	}
 	return 0, nil, false, c.lost(err)
 }
