@@ -30,8 +30,8 @@ type Scope struct {
 	closed  bool
 }
 
-// patience is how long Close waits for systemd, and New for its own undoing.
-const patience = 5 * time.Second
+// patience is how long Close waits for systemd, and New for its own undoing: about as long as systemd's own clients do.
+const patience = 30 * time.Second
 
 // made numbers the scopes of this process.
 var made atomic.Uint64
@@ -218,7 +218,7 @@ func (s *Scope) Unit() string { return s.unit }
 func (s *Scope) Parent() string { return s.group }
 
 // Close brings the processes back to where they came from, with what they have started
-// since, and waits until systemd has forgotten the scope, for five seconds at most.
+// since, and waits until systemd has forgotten the scope, for half a minute at most.
 // Sandboxes below must have been closed: otherwise the error says so, nothing is
 // changed, and Close may be called again.
 //
