@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
 	"github.com/stretchr/testify/require"
@@ -86,16 +85,6 @@ func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		skip(t, "needs root")
-	}
-}
-
-// eventually waits for a state that is reached without help, for as long as a slow machine that does much else may take; a test that passes never waits so long.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !f(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("never: " + what)
-		}
 	}
 }
 
