@@ -217,3 +217,25 @@ func TestDeleteNestedAndFrozen(t *testing.T) {
 	}
 	require.NoError(t, m.Delete())
 }
+
+// What is refused to processes that are being killed is no hit of a limit.
+func TestKillIsNoHit(t *testing.T) {
+	m := testManager(t, Limits{Pids: 50})
+	for i := range 10 {
+		l := testLeaf(t, m, "cmd", Limits{Pids: 20})
+		out, err := os.CreateTemp(t.TempDir(), "")
+		require.NoError(t, err)
+		cmd := command(l, "/bin/sh", "-c", "while :; do (:); echo; done")
+		cmd.Stdout = out
+		require.NoError(t, cmd.Start())
+		closeExtra(cmd)
+		eventually(t, "it forks", func() bool { st, err := out.Stat(); return err == nil && st.Size() > 20 })
+		require.NoError(t, l.Kill(late()))
+		_ = cmd.Wait()
+		require.NoError(t, out.Close())
+		s, err := l.Totals()
+		require.NoError(t, err)
+		assert.Zero(t, s.Pids.LimitHits, i)
+		require.NoError(t, l.Delete())
+	}
+}

@@ -29,9 +29,10 @@ type Leaf struct {
 	tasks   []int  // v1
 	cpu     int    // open account files, -1: not yet
 	oom     int
-	base    aboveCounts // under m.lm
-	last    tally       // under m.lm
-	removed int         // directories which a Delete that failed later had removed already
+	base    aboveCounts  // under m.lm
+	last    tally        // under m.lm
+	hits    atomic.Int64 // of the limit on processes when it was first killed, and 1; see noteHits
+	removed int          // directories which a Delete that failed later had removed already
 
 	audience audience
 }
@@ -243,6 +244,9 @@ func (l *Leaf) stats(now bool) (Stats, error) {
 			return s, err
 		}
 	}
+	if hits := l.hits.Load(); hits > 0 {
+		s.Pids.LimitHits = min(s.Pids.LimitHits, uint64(hits-1))
+	}
 	l.m.lm.Lock()
 	l.last = tally{s.Memory.OOMKills, s.Pids.LimitHits, s.IO}
 	base := l.base
@@ -301,11 +305,21 @@ func (l *Leaf) Kill(deadline time.Time) error {
 		k.release = f.letOut
 		k.hold, k.unhold = l.m.holdV1(f)
 	}
+	l.noteHits()
 	if err := k.run(deadline); err != nil {
 		return err
 	}
 	l.audience.tell()
 	return nil
+}
+
+// noteHits is called before forks are refused for no limit's sake, as killing has it on v1: they would count as if there were one.
+func (l *Leaf) noteHits() {
+	ps := l.reading()
+	var s Pids
+	if p := ps.of(PidsController); p != nil && p.Version == 1 && ps.pidsTotals(&s) == nil {
+		l.hits.CompareAndSwap(0, int64(s.LimitHits)+1)
+	}
 }
 
 // letOut moves processes from a frozen v1 group to the one above, which lets
