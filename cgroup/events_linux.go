@@ -256,6 +256,7 @@ func (l *Leaf) watch(e *Events, isNew bool) error {
 		return nil
 	}
 	w := newWatch(e, l.name, l.ps)
+	w.hits = &l.hits
 	if !l.audience.add(w) {
 		return nil
 	}
@@ -299,6 +300,7 @@ func (l *Leaf) Events(ctx context.Context, o EventOptions) (*Events, error) {
 	e := newEvents(o)
 	e.detach = func() { l.audience.remove(e) }
 	w := newWatch(e, l.name, l.ps)
+	w.hits = &l.hits
 	w.whole = true
 	if err := w.open(o.Kinds, false); err != nil {
 		return nil, err

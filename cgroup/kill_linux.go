@@ -32,6 +32,8 @@ type killer struct {
 	// hold and unhold stop everything for one round of kills, where forking
 	// cannot be forbidden.
 	hold, unhold func()
+	// unforked, if not nil, is called before forks are refused.
+	unforked func()
 	// threaded are groups of v2 that cgroup.kill refuses (cgroup-v2.rst): their
 	// processes are killed one by one, standing still meanwhile.
 	threaded places
@@ -83,6 +85,9 @@ func (k *killer) atOnce() (bool, error) {
 		if p.Version == 1 {
 			all = false
 			// An empty budget ends every fork bomb: what lives now is all there will be.
+			if k.unforked != nil {
+				k.unforked()
+			}
 			if err := p.noForks(); err != nil {
 				return false, err
 			}

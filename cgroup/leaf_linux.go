@@ -29,10 +29,10 @@ type Leaf struct {
 	tasks   []int  // v1
 	cpu     int    // open account files, -1: not yet
 	oom     int
-	base    aboveCounts  // under m.lm
-	last    tally        // under m.lm
-	hits    atomic.Int64 // of the limit on processes when it was first killed, and 1; see noteHits
-	removed int          // directories which a Delete that failed later had removed already
+	base    aboveCounts // under m.lm
+	last    tally       // under m.lm
+	hits    hitCount    // of the limit on processes; see noteHits
+	removed int         // directories which a Delete that failed later had removed already
 
 	audience audience
 }
@@ -244,9 +244,7 @@ func (l *Leaf) stats(now bool) (Stats, error) {
 			return s, err
 		}
 	}
-	if hits := l.hits.Load(); hits > 0 {
-		s.Pids.LimitHits = min(s.Pids.LimitHits, uint64(hits-1))
-	}
+	s.Pids.LimitHits = l.hits.upTo(s.Pids.LimitHits)
 	l.m.lm.Lock()
 	l.last = tally{s.Memory.OOMKills, s.Pids.LimitHits, s.IO}
 	base := l.base
@@ -305,7 +303,7 @@ func (l *Leaf) Kill(deadline time.Time) error {
 		k.release = f.letOut
 		k.hold, k.unhold = l.m.holdV1(f)
 	}
-	l.noteHits()
+	k.unforked = l.noteHits
 	if err := k.run(deadline); err != nil {
 		return err
 	}
@@ -318,8 +316,20 @@ func (l *Leaf) noteHits() {
 	ps := l.reading()
 	var s Pids
 	if p := ps.of(PidsController); p != nil && p.Version == 1 && ps.pidsTotals(&s) == nil {
-		l.hits.CompareAndSwap(0, int64(s.LimitHits)+1)
+		l.hits.close(s.LimitHits)
 	}
+}
+
+// hitCount bounds the hits of a limit once nothing can be one any more.
+type hitCount struct{ most atomic.Uint64 } // and 1; 0: all count
+
+func (h *hitCount) close(n uint64) { h.most.CompareAndSwap(0, n+1) }
+
+func (h *hitCount) upTo(n uint64) uint64 {
+	if most := h.most.Load(); most > 0 {
+		return min(n, most-1)
+	}
+	return n
 }
 
 // letOut moves processes from a frozen v1 group to the one above, which lets

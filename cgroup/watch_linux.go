@@ -19,6 +19,7 @@ type watch struct {
 	kinds EventKind
 	// whole: the subscription is to this very group and ends with it.
 	whole bool
+	hits  *hitCount // the leaf's
 
 	mu      sync.Mutex
 	closed  bool
@@ -61,7 +62,7 @@ const (
 )
 
 func newWatch(e *Events, leaf string, ps places) *watch {
-	return &watch{e: e, leaf: leaf, ps: append(places(nil), ps...)}
+	return &watch{e: e, leaf: leaf, ps: append(places(nil), ps...), hits: &hitCount{}}
 }
 
 // open begins to watch. What has been counted before is told only in a group that is new.
@@ -292,7 +293,11 @@ func (w *watch) read(c *counts) error {
 			err = readFD(s.fd, false, func(b []byte) { parseMemoryEvents(b, &m) })
 			c.memory(m)
 		case pidsFile:
-			err = readFD(s.fd, false, func(b []byte) { *c.of(EventPidsLimit), _ = parseKey(b, "max") })
+			err = readFD(s.fd, false, func(b []byte) {
+				n, _ := parseKey(b, "max")
+				told := c.of(EventPidsLimit)
+				*told = max(*told, w.hits.upTo(n))
+			})
 		case stateFile:
 			err = readFD(s.fd, false, func(b []byte) {
 				populated, _ := parseKey(b, "populated")
