@@ -226,7 +226,7 @@ func (m *Manager) Events(ctx context.Context, o EventOptions) (*Events, error) {
 			l.audience.remove(e)
 		}
 	}
-	w := newWatch(e, "", m.ps)
+	w := newWatch(e, "", m.ps, &hitCount{})
 	w.whole = true
 	if err := w.open(o.Kinds, false); err != nil {
 		return nil, err
@@ -255,8 +255,7 @@ func (l *Leaf) watch(e *Events, isNew bool) error {
 	if kinds == 0 {
 		return nil
 	}
-	w := newWatch(e, l.name, l.ps)
-	w.hits = &l.hits
+	w := newWatch(e, l.name, l.ps, &l.hits)
 	if !l.audience.add(w) {
 		return nil
 	}
@@ -299,8 +298,7 @@ func (l *Leaf) Events(ctx context.Context, o EventOptions) (*Events, error) {
 	defer l.unlock()
 	e := newEvents(o)
 	e.detach = func() { l.audience.remove(e) }
-	w := newWatch(e, l.name, l.ps)
-	w.hits = &l.hits
+	w := newWatch(e, l.name, l.ps, &l.hits)
 	w.whole = true
 	if err := w.open(o.Kinds, false); err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ type watch struct {
 	kinds EventKind
 	// whole: the subscription is to this very group and ends with it.
 	whole bool
-	hits  *hitCount // the leaf's
+	hits  *hitCount // the leaf's; of a sandbox's group all count
 
 	mu      sync.Mutex
 	closed  bool
@@ -61,8 +61,8 @@ const (
 	levelNotice                    // v1: eventfd of memory.pressure_level
 )
 
-func newWatch(e *Events, leaf string, ps places) *watch {
-	return &watch{e: e, leaf: leaf, ps: append(places(nil), ps...), hits: &hitCount{}}
+func newWatch(e *Events, leaf string, ps places, hits *hitCount) *watch {
+	return &watch{e: e, leaf: leaf, ps: append(places(nil), ps...), hits: hits}
 }
 
 // open begins to watch. What has been counted before is told only in a group that is new.

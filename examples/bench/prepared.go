@@ -122,11 +122,7 @@ func (s *shell) end() error {
 		return nil
 	}
 	err := errors.Join(syscall.Kill(s.pid, syscall.SIGKILL), syscall.Close(s.line))
-	for {
-		_, werr := syscall.Wait4(s.pid, nil, 0, nil)
-		if !errors.Is(werr, syscall.EINTR) {
-			s.pid = 0
-			return errors.Join(err, werr)
-		}
-	}
+	_, werr := reap(s.pid)
+	s.pid = 0
+	return errors.Join(err, werr)
 }

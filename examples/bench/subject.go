@@ -86,13 +86,7 @@ func spawnWith(sys *syscall.SysProcAttr, path string, extra *os.File, argv ...st
 	if err != nil {
 		return err
 	}
-	var ws syscall.WaitStatus
-	for {
-		_, err = syscall.Wait4(pid, &ws, 0, nil)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
-	}
+	ws, err := reap(pid)
 	if err != nil {
 		return err
 	}
@@ -100,6 +94,15 @@ func spawnWith(sys *syscall.SysProcAttr, path string, extra *os.File, argv ...st
 		return fmt.Errorf("%s: wait status %#x", path, int(ws))
 	}
 	return nil
+}
+
+// reap waits for a child.
+func reap(pid int) (ws syscall.WaitStatus, err error) {
+	for {
+		if _, err = syscall.Wait4(pid, &ws, 0, nil); !errors.Is(err, syscall.EINTR) {
+			return ws, err
+		}
+	}
 }
 
 var devNull = func() *os.File {
