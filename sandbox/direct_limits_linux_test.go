@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
 )
 
 func init() {
@@ -152,6 +153,59 @@ func TestDirectLimitsWithoutHost(t *testing.T) {
 	res, err := sb.Run(inTime(t), "/bin/sh", "-c", "exit 9")
 	require.NoError(t, err)
 	assert.Equal(t, 9, res.ExitCode)
+}
+
+// A launch that the zygote gives up, while it goes with the command alone, is not repeated: whether the program was executed in the very moment nobody knows.
+func TestDirectGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, hears := range map[string]func(sb *Sandbox) (goOn bool){
+		"told on the line": func(sb *Sandbox) bool { return sb.engine.direct.line.Wait(patience) },
+		"asked for": func(sb *Sandbox) bool {
+			_, err := sb.Stats() // the zygote goes with what runs
+			assert.NoError(t, err)
+			return false
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sb := limited(t)
+			for hung := false; !hung; {
+				pid := 0
+				for pid == 0 {
+					c := sb.Command("/bin/true")
+					c.Limits.WallTime = leastMoment // the launch of one that is like it has not much longer
+					_, err := c.Run(inTime(t))
+					require.NoError(t, err)
+					time.Sleep(time.Millisecond)
+					pid = offeredNow(t, sb)
+				}
+				stop := interfere(sb, func(step string, p *commandPlan) bool {
+					switch step {
+					case "fill":
+						b := plan.After(p.Base)
+						b.Call(unix.SYS_PRCTL, "prctl", "name", plan.Int(unix.PR_SET_NAME), b.Str("hangs"))
+						b.Call(unix.SYS_PPOLL, "ppoll", "nothing", plan.Null, plan.Zero, plan.Null, plan.Null)
+						p.Plan = b.Plan()
+					case "wait":
+						eventually(t, "it hangs", func() bool {
+							p, ok := leaktest.Lookup(strconv.Itoa(pid))
+							hung = ok && p.Name == "hangs"
+							return hung || !ok || p.Zombie()
+						})
+						return hears(sb)
+					}
+					return true
+				})
+				_, err := sb.Run(inTime(t), "/bin/true")
+				stop()
+				if hung {
+					require.ErrorIs(t, err, unix.ETIMEDOUT)
+				}
+			}
+			_, res := directly(t, sb, "/bin/sh", "-c", "exit 5")
+			assert.Equal(t, 5, res.ExitCode)
+		})
+	}
 }
 
 // A timer that was set for a command which is over does no harm to the next.

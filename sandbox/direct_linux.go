@@ -398,7 +398,7 @@ func (e *engine) startDirect(ctx context.Context, c *commandSpec, base *commandB
 		if over {
 			m, err := d.receive(o.id)
 			if m != nil || err != nil {
-				return e.directEnd(o, m, err, started, c.limits.CPUTime, cut)
+				return e.directEnd(ctx, c, o, m, err, started, cut, cut)
 			}
 		}
 	}
@@ -499,17 +499,10 @@ func (e *engine) followDirect(ctx context.Context, c *commandSpec, o *offer, req
 	if m != nil && m.Kind == wire.Exited {
 		return e.directExited(id, m, started, cut)
 	}
-	p := d.packet.plan
-	if p == nil {
-		p = &commandPlan{}
-	}
-	a, _, err := e.z.answer(m, p.Plan)
+	a, err := e.directAnswer(ctx, c, m, cut)
 	if err != nil {
 		e.z.forget(id)
-		if cut && errors.Is(err, unix.ETIMEDOUT) {
-			return nil, cutError(ctx)
-		}
-		return nil, execError(p, c, a, err)
+		return nil, err
 	}
 	if a.NotRun || a.OnLine {
 		e.z.forget(id)
@@ -530,11 +523,27 @@ func (e *engine) followDirect(ctx context.Context, c *commandSpec, o *offer, req
 		}
 	}
 	// The zygote may have forgotten the command by then, and with it that it was killed since ctx is done.
-	return e.directEnd(o, m, err, started, c.limits.CPUTime, a.Killed || cut)
+	return e.directEnd(ctx, c, o, m, err, started, a.Killed || cut, cut)
 }
 
-// directEnd is a command with that limit on CPU time whose end has been told on the line.
-func (e *engine) directEnd(o *offer, m *wire.Message, err error, started, cpu time.Duration, killed bool) (*process, error) {
+// directAnswer is what the zygote has to say of a command that runs, or has never run. Of others it is the error.
+func (e *engine) directAnswer(ctx context.Context, c *commandSpec, m *wire.Message, cut bool) (*wire.Answer, error) {
+	p := e.direct.packet.plan
+	if p == nil {
+		p = &commandPlan{}
+	}
+	a, _, err := e.z.answer(m, p.Plan)
+	switch {
+	case err == nil:
+		return a, nil
+	case cut && errors.Is(err, unix.ETIMEDOUT):
+		return nil, cutError(ctx)
+	}
+	return nil, execError(p, c, a, err)
+}
+
+// directEnd is a command whose end has been told on the line.
+func (e *engine) directEnd(ctx context.Context, c *commandSpec, o *offer, m *wire.Message, err error, started time.Duration, killed, cut bool) (*process, error) {
 	switch {
 	case err == io.EOF: // the zygote is gone
 		return nil, e.z.lost(err)
@@ -543,7 +552,8 @@ func (e *engine) directEnd(o *offer, m *wire.Message, err error, started, cpu ti
 	case m.Kind == wire.Exited:
 		return e.directExited(o.id, m, started, false)
 	case m.Kind != wire.Report:
-		return nil, nil // it has not run
+		_, err := e.directAnswer(ctx, c, m, cut)
+		return nil, err // without one it has not run
 	}
 	d := &e.direct
 	r, ok := launch.ParseReport(m.Raw, d.sheet.rooms)
@@ -559,7 +569,7 @@ func (e *engine) directEnd(o *offer, m *wire.Message, err error, started, cpu ti
 	}
 	if s, err := d.sheet.sheet.Totals(r.Texts); err == nil {
 		x.Stats, x.HasStats = s, true
-		x.CPUHit = cpu > 0 && s.CPU.Total >= cpu
+		x.CPUHit = c.limits.CPUTime > 0 && s.CPU.Total >= c.limits.CPUTime
 	}
 	if ws := syscall.WaitStatus(x.Status); ws.Signaled() && ws.Signal() == syscall.SIGKILL && !killed {
 		// The end of the sandbox reaches the program through PID 1.

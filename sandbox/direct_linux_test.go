@@ -63,17 +63,7 @@ func startedDirectly(sb *Sandbox) int {
 func offered(t testing.TB, sb *Sandbox) (pid int) {
 	t.Helper()
 	eventually(t, "an offer", func() bool {
-		d := &sb.engine.direct
-		d.mu.Lock()
-		if d.line != nil {
-			_, err := d.receive(0)
-			require.NoError(t, err)
-		}
-		if d.offer != nil {
-			pid = d.offer.pid
-		}
-		d.mu.Unlock()
-		if pid == 0 {
+		if pid = offeredNow(t, sb); pid == 0 {
 			res, err := sb.Run(inTime(t), "/bin/true")
 			require.NoError(t, err)
 			require.NoError(t, res.Err())
@@ -81,6 +71,22 @@ func offered(t testing.TB, sb *Sandbox) (pid int) {
 		}
 		return pid != 0
 	})
+	return pid
+}
+
+// offeredNow is the process that stands ready for that; 0: there is none.
+func offeredNow(t testing.TB, sb *Sandbox) (pid int) {
+	t.Helper()
+	d := &sb.engine.direct
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.line != nil {
+		_, err := d.receive(0)
+		require.NoError(t, err)
+	}
+	if d.offer != nil {
+		pid = d.offer.pid
+	}
 	return pid
 }
 

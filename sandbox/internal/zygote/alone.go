@@ -14,7 +14,7 @@ import (
 // now. It may be stopped, or gone, and the command's limits are to hold all the same. The end is told where the host program looks for it when it comes to itself: on the line, or, if it sends a Follow after all before that, as that of a command like others.
 type alone struct {
 	launched chan struct{} // closed when it is known whether the program runs
-	runs     bool
+	unrun    *wire.Answer  // what there is to say of one that does not; nil: it runs
 
 	mu     sync.Mutex
 	joined bool // a Follow has come
@@ -72,9 +72,8 @@ func (a *armed) goAlone() {
 	a.z.handlers.Add(1)
 	go func() {
 		defer a.z.handlers.Done()
-		runs, err := a.accompany()
-		if !runs || err != nil {
-			_ = a.line.Send(wire.Reply, a.id, &wire.Answer{NotRun: true}, nil)
+		if a.alone.unrun = unrun(a.accompany()); a.alone.unrun != nil {
+			_ = a.line.Send(wire.Reply, a.id, a.alone.unrun, nil)
 			close(a.alone.launched)
 			a.neverRun()
 			return
@@ -92,7 +91,6 @@ func (a *armed) goAlone() {
 			}
 		}
 		a.asked = a.started
-		a.alone.runs = true
 		close(a.alone.launched)
 		a.z.follow(a.command, nil, nil)
 		a.forget()
@@ -133,8 +131,8 @@ func (a *armed) joined(conn *wire.Conn, id uint64, sent bool) bool {
 	defer l.mu.Unlock()
 	answer := &wire.Answer{}
 	switch {
-	case !l.runs:
-		answer.NotRun = true
+	case l.unrun != nil:
+		answer = l.unrun
 	case l.told:
 		answer.OnLine = true
 	default:

@@ -4,6 +4,7 @@ package zygote
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -267,12 +268,8 @@ func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
 		_ = conn.Send(wire.Reply, m.ID, &wire.Answer{NotRun: true}, nil, nil)
 		return
 	}
-	if received, err := a.accompany(); err != nil || !received {
+	if answer := unrun(a.accompany()); answer != nil {
 		a.neverRun()
-		answer := &wire.Answer{NotRun: err == nil}
-		if err != nil {
-			answer.Error = toWire(err)
-		}
 		_ = conn.Send(wire.Reply, m.ID, answer, nil, nil)
 		return
 	}
@@ -305,6 +302,18 @@ func (a *armed) accompany() (received bool, err error) {
 	}
 	a.z.goMakeSpare(c)
 	return true, nil
+}
+
+// unrun is the answer about a command of which accompany returned that; nil: its program runs. Where a launch was given up that had something to do, the program may have been executed in the very
+// moment: it is not to be started in another way.
+func unrun(received bool, err error) *wire.Answer {
+	switch {
+	case received && errors.Is(err, unix.ETIMEDOUT):
+		return &wire.Answer{Error: toWire(err)}
+	case err != nil || !received:
+		return &wire.Answer{NotRun: true}
+	}
+	return nil
 }
 
 // takeOver tells whether its caller is to go with the command.
