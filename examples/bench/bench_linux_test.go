@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +60,7 @@ func TestBench(t *testing.T) {
 	assert.Equal(t, 3, r.Life[2].Sandboxes)
 	assert.Positive(t, r.Life[2].Files)
 	if os.Geteuid() == 0 {
-		require.Len(t, r.Kernel, 8)
+		require.Len(t, r.Kernel, 10)
 		for i, row := range r.Kernel {
 			assert.Equal(t, 3, row.N, row.Name)
 			assert.Equal(t, i < 5, row.CPU > 0, "%s: what is done ahead of time is not counted", row.Name)
@@ -153,8 +154,30 @@ func TestPeersThatCannotRun(t *testing.T) {
 	assert.Contains(t, rows[2].Absent, "wait status")
 }
 
+// What stands ready executes the program, with its arguments and environment, when it is told to, and not before.
+func TestReadyProgram(t *testing.T) {
+	l := &lab{dir: t.TempDir()}
+	require.NoError(t, l.makeReady())
+	cmd := exec.Command(l.readyProgram(), "/bin/sh", "-c", `echo "$0 $A"; exit 7`, "it runs")
+	cmd.Env = []string{"A=with all"}
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	is, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid))
+	require.NoError(t, err)
+	assert.Equal(t, "ready", filepath.Base(is))
+	_, err = stdin.Write([]byte{'\n'})
+	require.NoError(t, err)
+	var e *exec.ExitError
+	require.ErrorAs(t, cmd.Wait(), &e)
+	assert.Equal(t, 7, e.ExitCode())
+	assert.Equal(t, "it runs with all\n", out.String())
+}
+
 func TestStaticTrue(t *testing.T) {
-	elf, err := staticTrue()
+	elf, err := trueCode.elf()
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "true")
 	require.NoError(t, os.WriteFile(file, elf, 0o755))

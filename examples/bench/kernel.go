@@ -26,6 +26,9 @@ func (l *lab) kernel(n int, rest time.Duration) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.makeReady(); err != nil {
+		return nil, err
+	}
 	all := []*subject{
 		l.floor(),
 		l.part("+ pid, mnt, ipc, uts, cgroup namespaces", isolating, nil),
@@ -36,9 +39,12 @@ func (l *lab) kernel(n int, rest time.Duration) ([]Row, error) {
 	whole := len(all)
 	all = append(
 		all,
-		l.prepared("a process that stands ready", 0, nil, rest),
-		l.prepared("one in a command's cgroups, and their accounts", 0, trees, rest),
-		l.prepared("one in a sandbox that stands ready, and the end of that", isolating, trees, rest),
+		l.prepared("a process that stands ready", true, 0, nil, rest),
+		l.prepared("one whose parent is another, who tells", false, 0, nil, rest),
+		l.prepared("one in a command's cgroups, and their accounts", true, 0, trees, rest),
+		l.prepared("one in them whose parent is another", false, 0, trees, rest),
+		// Nobody can enter a group that his cgroup namespace does not show, if v2 is mounted with nsdelegate.
+		l.prepared("one in a sandbox that stands ready, and the end of that", false, isolating&^syscall.CLONE_NEWCGROUP, trees, rest),
 	)
 	rows, err := measure(all, n, rest)
 	if err != nil {
