@@ -33,6 +33,7 @@ type Cmd struct {
 	Stdin io.Reader
 	// Stdout and Stderr are where output goes. Nil discards it; an *os.File is handed to the program itself unless output is
 	// limited; to anything else a goroutine copies, and Wait waits until all is copied. If both are the same and comparable, at most one goroutine at a time writes.
+	// A bytes.Buffer or strings.Builder that panics has Wait, or Run, panic when the command has ended; a nil pointer to one is an error at the start, as for Stdin.
 	Stdout io.Writer
 	Stderr io.Writer
 	// ExtraFiles become descriptors 3, 4, … of the program. They stay the caller's. A nil entry is /dev/null.
@@ -52,19 +53,20 @@ type Cmd struct {
 	limits  Limits
 	started atomic.Bool
 
-	pipes   []*os.File // ends the caller has: closed by Wait
-	childs  []*os.File // ends of the program: closed after Start
-	copiers sync.WaitGroup
-	readers []*os.File // our ends that are read from
-	writers []*os.File // our ends that are written to
-	inlet   *inlet     // of standard input
-	copyErr atomic.Pointer[error]
-	sinks   []*sink
-	relays  []*os.File    // ends of the caller's pipes that output is copied to
-	waiting chan struct{} // closed by Wait
-	meter   *meter
-	tty     *os.File
-	ttyMu   sync.Mutex
+	pipes    []*os.File // ends the caller has: closed by Wait
+	childs   []*os.File // ends of the program: closed after Start
+	copiers  sync.WaitGroup
+	readers  []*os.File // our ends that are read from
+	writers  []*os.File // our ends that are written to
+	inlet    *inlet     // of standard input
+	copyErr  atomic.Pointer[error]
+	panicked atomic.Pointer[any] // what a writer has panicked with, see write
+	sinks    []*sink
+	relays   []*os.File    // ends of the caller's pipes that output is copied to
+	waiting  chan struct{} // closed by Wait
+	meter    *meter
+	tty      *os.File
+	ttyMu    sync.Mutex
 
 	canceled atomic.Pointer[error]
 	killed   atomic.Bool
@@ -141,6 +143,9 @@ func (c *Cmd) start(ctx context.Context, whole bool) error {
 	}
 	spec, err := c.spec(e)
 	if err != nil {
+		return err
+	}
+	if err := c.checkStreams(); err != nil {
 		return err
 	}
 	c.done, c.waiting = make(chan struct{}), make(chan struct{})
@@ -242,6 +247,9 @@ func (c *Cmd) Wait() (*Result, error) {
 // outcome is what Wait returns once all is done.
 func (c *Cmd) outcome() (*Result, error) {
 	closeFiles(c.pipes)
+	if p := c.panicked.Load(); p != nil {
+		panic(*p)
+	}
 	if c.waitErr != nil {
 		return nil, c.waitErr
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -99,6 +100,34 @@ func givenFile(f *os.File) (programFile, error) {
 	return programFile{file: f}, nil
 }
 
+// nilStream tells whether an interface has a nil pointer in it of a type that cannot be read or written then. What a nil pointer of the caller's own types does is theirs.
+func nilStream(v any) bool {
+	switch v := v.(type) {
+	case *bytes.Buffer:
+		return v == nil
+	case *bytes.Reader:
+		return v == nil
+	case *strings.Reader:
+		return v == nil
+	case *strings.Builder:
+		return v == nil
+	}
+	return false
+}
+
+// checkStreams refuses what would panic as soon as it is used.
+func (c *Cmd) checkStreams() error {
+	for _, s := range []struct {
+		name string
+		is   any
+	}{{"Cmd.Stdin", c.Stdin}, {"Cmd.Stdout", c.Stdout}, {"Cmd.Stderr", c.Stderr}} {
+		if nilStream(s.is) {
+			return invalid(s.name, "", fmt.Sprintf("is a nil %T in an interface that is not nil", s.is))
+		}
+	}
+	return nil
+}
+
 func (c *Cmd) stdin() (programFile, error) {
 	switch in := c.Stdin.(type) {
 	case nil:
@@ -173,6 +202,8 @@ type sink struct {
 	from *os.File // as soon as somebody copies
 	to   io.Writer
 	own  *os.File // the writer, if it is the end of a pipe made here
+
+	failed bool // the writer has: it is not written to again
 
 	room  *[earlyRoom]byte // what came before that, see drain
 	early int
@@ -317,6 +348,9 @@ func (c *Cmd) collectNow(ctx context.Context) {
 
 // feed copies standard input. A program that does not read all of it is no error.
 func (c *Cmd) feed(to *os.File) {
+	if to != c.tty {
+		defer to.Close() // also where a reader ends its goroutine
+	}
 	_, err := io.Copy(struct{ io.Writer }{to}, c.Stdin)
 	if to != c.tty {
 		err = errors.Join(err, to.Close())
@@ -346,15 +380,32 @@ func (c *Cmd) collect(s *sink) {
 // sandbox.
 func (c *Cmd) forward(s *sink, b []byte) bool {
 	pass := c.meter.take(len(b))
-	if pass > 0 {
-		if _, err := s.to.Write(b[:pass]); err != nil {
+	if pass > 0 && !s.failed {
+		if err := c.write(s, b[:pass]); err != nil {
+			s.failed = true
 			if s.own == nil || !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrDeadlineExceeded) {
 				c.copyErr.CompareAndSwap(nil, &err)
 			}
-			return false
 		}
 	}
-	return pass == len(b)
+	return pass == len(b) && !s.failed
+}
+
+var errPanicked = errors.New("the writer has panicked")
+
+// write has a panic of a writer that anybody may write to (see passive) wait for who waits for the command: whose goroutine it comes in is a matter of chance, and whoever recovers
+// from it there would leave the command to nobody.
+func (c *Cmd) write(s *sink, b []byte) (err error) {
+	if s.passive() {
+		defer func() {
+			if p := recover(); p != nil {
+				c.panicked.CompareAndSwap(nil, &p)
+				err = errPanicked
+			}
+		}()
+	}
+	_, err = s.to.Write(b)
+	return err
 }
 
 // finishCopying waits for the output of a command that has ended.
