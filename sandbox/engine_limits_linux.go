@@ -209,9 +209,6 @@ func (e *engine) update(next *spec, change cgroup.Limits) error {
 		return &Error{Stage: "cgroup", Op: "update", Err: errNoAccounts}
 	}
 	leaf := cgroup.Limits{Memory: max(next.limits.Memory, 0), Pids: next.limits.Pids, Swap: next.limits.Swap, OOMGroup: next.limits.Memory > 0}
-	if leaf.Memory == 0 {
-		leaf.Swap = 0
-	}
 	_, _, err := e.z.call(request{kind: wire.Update, body: wire.UpdateRequest{Box: e.box, Limits: change, Leaf: leaf}})
 	return err
 }

@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +104,67 @@ func TestUpdateIsAtomic(t *testing.T) {
 	assert.Equal(t, before, sb.Report().Enforced)
 	out, _ := try(t, sb, "for i in 1 2 3 4 5 6 7; do sleep 0.3 & done; wait; echo all")
 	assert.Equal(t, "all", out)
+}
+
+// swapOf is how much a command's own group lets it swap, beyond its limit on memory: 0 is nothing, and -1 all there is.
+func swapOf(t *testing.T, c *Cmd) int64 {
+	t.Helper()
+	number := func(dir, file string) int64 {
+		b, err := os.ReadFile(filepath.Join(dir, file))
+		if errors.Is(err, fs.ErrNotExist) {
+			skip(t, "needs accounts of swap")
+		}
+		require.NoError(t, err)
+		text := strings.TrimSpace(string(b))
+		if text == "max" {
+			return -1
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		require.NoError(t, err)
+		return n
+	}
+	for _, dir := range groupsOf(c.sandbox.engine.z.pid) {
+		if b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")); err != nil || !slices.Contains(strings.Fields(string(b)), strconv.Itoa(c.PID())) {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, "memory.max")); err == nil {
+			return number(dir, "memory.swap.max")
+		}
+		if _, err := os.Stat(filepath.Join(dir, "memory.limit_in_bytes")); err == nil {
+			if both := number(dir, "memory.memsw.limit_in_bytes"); both < 1<<60 { // no limit is that, in whole pages
+				return both - number(dir, "memory.limit_in_bytes")
+			}
+			return -1
+		}
+	}
+	t.Fatal("no group of memory")
+	return 0
+}
+
+// What a command may swap beyond a limit on memory, be it its own alone, is what the sandbox's commands may, before and after whatever else changes.
+func TestUpdateSwap(t *testing.T) {
+	const script = "echo ready; read line"
+	sb := grouped(t, standing(t, WithPids(20)))
+	own, finish := started(t, sb, script, Limits{Memory: 32 << 20})
+	require.Zero(t, swapOf(t, own), "the control")
+	for _, c := range []struct {
+		change []Option
+		want   int64
+	}{
+		{[]Option{WithPids(30)}, 0},
+		{[]Option{WithMemory("256m"), WithSwap("8m")}, 8 << 20},
+		{[]Option{WithSwap("1m")}, 1 << 20},
+		{[]Option{WithSwap("0")}, 0},
+		{[]Option{WithSwap("max")}, -1},
+		{[]Option{WithMemory("max"), WithSwap("0")}, 0},
+	} {
+		require.NoError(t, sb.Update(c.change...))
+		assert.Equal(t, c.want, swapOf(t, own), "%v: of one that runs", c.change)
+		next, end := started(t, sb, script, Limits{Memory: 32 << 20})
+		assert.Equal(t, c.want, swapOf(t, next), "%v: of one that is started now", c.change)
+		_ = end()
+	}
+	_ = finish()
 }
 
 func TestUpdatePids(t *testing.T) {

@@ -25,7 +25,7 @@ func (c *command) leafLimits() cgroup.Limits {
 	return tighten(*c.box.limits.leaf, c.req.OwnMemory, c.req.OwnPids)
 }
 
-// tighten is l with no more than a command's own limits, of which 0 is none.
+// tighten is l with no more than a command's own limits, of which 0 is none. What may be swapped counts where memory is limited.
 func tighten(l cgroup.Limits, memory int64, pids int) cgroup.Limits {
 	if memory > 0 && (l.Memory <= 0 || memory < l.Memory) {
 		l.Memory = memory
@@ -33,7 +33,7 @@ func tighten(l cgroup.Limits, memory int64, pids int) cgroup.Limits {
 	if pids > 0 && (l.Pids <= 0 || pids < l.Pids) {
 		l.Pids = pids
 	}
-	if l.OOMGroup = l.Memory > 0; !l.OOMGroup && l.Memory == 0 {
+	if l.OOMGroup = l.Memory > 0; !l.OOMGroup {
 		l.Swap = 0
 	}
 	return l
@@ -58,7 +58,7 @@ func (z *zygote) update(m *wire.Message) error {
 	leaves := map[string]cgroup.Limits{}
 	for _, c := range b.list() {
 		if c.leaf != nil {
-			leaves[c.leaf.Name()] = tighten(explicit(req.Leaf), c.req.OwnMemory, c.req.OwnPids)
+			leaves[c.leaf.Name()] = explicit(tighten(req.Leaf, c.req.OwnMemory, c.req.OwnPids))
 		}
 	}
 	if b.initLeaf != nil {
