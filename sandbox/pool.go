@@ -16,13 +16,16 @@ import (
 type Pool struct {
 	size   int // sandboxes at once: ready, being made and lent
 	makers int // set-ups at once
+	near   int // of those handed out next, how many are warm, see poolNear
 	open   func() (*Sandbox, error)
+	heat   func(*Sandbox) // makes it warm: its first command's things are ready
 	habit  habit
 	work   sync.WaitGroup // set-ups under way
 
 	mu      sync.Mutex
 	closed  bool
-	ready   []*Sandbox // the oldest first
+	ready   []*Sandbox // the oldest first, but those that are warm before the others
+	warm    map[*Sandbox]struct{}
 	lent    map[*Sandbox]struct{}
 	making  int
 	waiting []chan poolOffer // the oldest first; each takes one offer
@@ -49,6 +52,10 @@ type PoolStats struct {
 	Failed    uint64 // set-ups that failed
 }
 
+// poolNear is less than the number of sandboxes for which the zygote keeps something ready (maxSpares in internal/zygote), since those that are in use have such things too, and
+// what has been ready for longest goes first there.
+const poolNear = 24
+
 // Set-ups that fail while nobody waits are tried again, at growing intervals.
 const (
 	poolRetryMin = 100 * time.Millisecond
@@ -68,16 +75,18 @@ func NewPool(n int, opts ...Option) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{
-		size: n, makers: min(n, runtime.GOMAXPROCS(0)), lent: map[*Sandbox]struct{}{}, pause: poolRetryMin,
+		size: n, makers: min(n, runtime.GOMAXPROCS(0)), near: poolNear, lent: map[*Sandbox]struct{}{}, warm: map[*Sandbox]struct{}{}, pause: poolRetryMin,
 		open: func() (*Sandbox, error) { return openSandbox(s) },
 	}
+	p.heat = func(sb *Sandbox) { sb.engine.warm(&p.habit) }
 	sb, err := p.open()
 	if err != nil {
 		return nil, err
 	}
-	sb.engine.warm(&p.habit)
+	p.heat(sb)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.warm[sb] = struct{}{}
 	p.take(sb)
 	p.refill()
 	return p, nil
@@ -122,7 +131,7 @@ func (p *Pool) Get(ctx context.Context) (*Sandbox, error) {
 func (p *Pool) oldest() *Sandbox {
 	for i, sb := range p.ready {
 		if sb.State() != Exited {
-			p.ready = slices.Delete(p.ready, i, i+1)
+			p.remove(i)
 			p.lent[sb] = struct{}{}
 			return sb
 		}
@@ -194,39 +203,72 @@ func (p *Pool) refill() {
 	}
 }
 
-// makeOne sets up one sandbox and sees to what comes next.
+// remove takes out a sandbox that is ready. The caller holds the lock.
+func (p *Pool) remove(i int) {
+	delete(p.warm, p.ready[i])
+	p.ready = slices.Delete(p.ready, i, i+1)
+}
+
+// firstCold is where those that are ready are no longer warm. The caller holds the lock.
+func (p *Pool) firstCold() int {
+	i := slices.IndexFunc(p.ready, func(sb *Sandbox) bool { _, warm := p.warm[sb]; return !warm })
+	if i < 0 {
+		return len(p.ready)
+	}
+	return i
+}
+
+// makeOne sets up one sandbox, and sees to it that those which are handed out next are warm, and to what comes next.
 func (p *Pool) makeOne() {
 	defer p.work.Done()
 	label(context.Background(), "belljar", "refill")
 	sb, err := p.open()
-	if err == nil && !p.wanted() {
-		sb.engine.warm(&p.habit)
-	}
-	p.mu.Lock()
-	p.making--
-	switch {
-	case err != nil:
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.making--
 		p.failed(err)
-		p.mu.Unlock()
-		return
-	case p.closed:
-		p.counts.Created++
-		p.counts.Discarded++
-		p.mu.Unlock()
-		_ = sb.Close()
 		return
 	}
-	p.pause = poolRetryMin
-	p.take(sb)
-	p.refill()
-	p.mu.Unlock()
-}
-
-// wanted tells whether somebody waits, or nobody is to have anything any more.
-func (p *Pool) wanted() bool {
+	sb, warm, taken := p.nearest(sb)
+	if warm {
+		p.heat(sb)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.waiting) > 0 || p.closed
+	p.making--
+	p.pause = poolRetryMin
+	if warm {
+		p.warm[sb] = struct{}{}
+	}
+	switch {
+	case !taken:
+		p.take(sb)
+	case sb.State() == Exited: // ended has not found it
+		delete(p.warm, sb)
+		p.counts.Discarded++
+	default:
+		p.offer(sb)
+	}
+	p.refill()
+}
+
+// nearest returns which sandbox is to be made warm now that another has been made: that one, or, if there are enough that will be handed out before it, one of those. It is not to be had
+// meanwhile, and the one that has been made takes its place. Where somebody waits, or nobody is to have anything any more, none is. taken tells whether it is a member already.
+func (p *Pool) nearest(made *Sandbox) (sb *Sandbox, warm, taken bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := p.firstCold()
+	switch {
+	case len(p.waiting) > 0 || p.closed || i >= p.near:
+		return made, false, false
+	case i == len(p.ready):
+		return made, true, false
+	}
+	sb = p.ready[i]
+	p.remove(i)
+	p.take(made)
+	return sb, true, true
 }
 
 // failed hands a failure to who has waited longest. Where nobody waits, it is tried again later. The caller holds the lock.
@@ -264,15 +306,21 @@ func (p *Pool) take(sb *Sandbox) {
 // offer gives a sandbox to who has waited longest, or keeps it. The caller holds the lock.
 func (p *Pool) offer(sb *Sandbox) {
 	if p.closed {
+		delete(p.warm, sb)
 		p.counts.Discarded++
 		p.work.Add(1)
 		go func() { defer p.work.Done(); _ = sb.Close() }()
 		return
 	}
 	if len(p.waiting) == 0 {
-		p.ready = append(p.ready, sb)
+		at := len(p.ready)
+		if _, warm := p.warm[sb]; warm {
+			at = p.firstCold()
+		}
+		p.ready = slices.Insert(p.ready, at, sb)
 		return
 	}
+	delete(p.warm, sb)
 	p.lent[sb] = struct{}{}
 	p.waiting[0] <- poolOffer{sandbox: sb}
 	p.waiting = slices.Delete(p.waiting, 0, 1)
@@ -283,7 +331,7 @@ func (p *Pool) ended(sb *Sandbox) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if i := slices.Index(p.ready, sb); i >= 0 {
-		p.ready = slices.Delete(p.ready, i, i+1)
+		p.remove(i)
 		p.counts.Discarded++
 	}
 	delete(p.lent, sb)
