@@ -242,6 +242,7 @@ func TestLimits(t *testing.T) {
 		{"system call", []string{"--seccomp", "default"}, []string{"--seccomp", "kill"}, unshare, 159, "system call denied: unshare(flags=CLONE_NEWUSER)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // they wait more than they work
 			r := do(t, append(c.control, c.command...)...)
 			r.mayLack(t)
 			want := 0
