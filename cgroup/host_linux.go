@@ -57,6 +57,22 @@ func (h *Hierarchy) verify() {
 	}
 }
 
+// Unified is this process's own group of v2 as a place for groups that need no controller, also where that hierarchy has none: what is noted or
+// attached by group goes by those. It is false if there is none to be seen, or if processes could not be in groups below it, see "Threads" in the
+// kernel's cgroup-v2.rst.
+func (h *Host) Unified() (Parent, bool) {
+	for i := range h.Hierarchies {
+		if y := &h.Hierarchies[i]; y.Version == 2 && y.Unusable == "" {
+			dir, ok := y.dir("")
+			if kind, err := readString(unix.AT_FDCWD, path.Join(dir, "cgroup.type")); err == nil && strings.TrimSpace(kind) != "domain" { // the root has none
+				return Parent{}, false
+			}
+			return Parent{Dirs: []Dir{{Version: 2, Path: dir}}}, ok
+		}
+	}
+	return Parent{}, false
+}
+
 // Base returns the groups below which this process may make others, with all
 // controllers of need. The others are included as far as they can be had.
 //

@@ -35,6 +35,7 @@ type Events struct{}
 func Detect() (*Host, error) { return nil, notHere("Detect") }
 
 // Base returns the groups below which this process may make others.
+func (h *Host) Unified() (Parent, bool)          { return Parent{}, false }
 func (h *Host) Base(Controllers) (Parent, error) { return Parent{}, notHere("Base") }
 
 // ParentAt is Base with an explicit group.
@@ -82,6 +83,7 @@ func (a *Aside) Dir() string   { return "" }
 func (a *Aside) Return() error { return notHere("Return") }
 
 func (w *Owner) Parent() Parent { return Parent{} }
+func (w *Owner) FD() int        { return -1 }
 func (w *Owner) Close() error   { return notHere("Close") }
 
 // New makes a group there.

@@ -71,6 +71,16 @@ func NewOwner(base Parent, pid int, o Options) (*Owner, error) {
 // Parent is what New wants.
 func (w *Owner) Parent() Parent { return w.parent }
 
+// FD is the group's directory in the unified hierarchy, for clone3 with CLONE_INTO_CGROUP, or -1 if nothing of it is there. The Owner owns it.
+func (w *Owner) FD() int {
+	for i, d := range w.parent.Dirs {
+		if d.Version == 2 {
+			return w.fds[i]
+		}
+	}
+	return -1
+}
+
 // New makes a group there, as NewWith does, but by the descriptors that the Owner has of its directories: of a path the
 // kernel looks up each part. The Owner must not be closed before the group is deleted.
 func (w *Owner) New(name string, l Limits, o Options) (*Manager, error) {

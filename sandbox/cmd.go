@@ -331,6 +331,7 @@ func (c *Cmd) PID() int {
 	if c.proc == nil {
 		return 0
 	}
+	c.proc.e.show()
 	return c.proc.pid
 }
 

@@ -48,7 +48,9 @@ type engine struct {
 	updated   atomic.Pointer[spec] // by Update: only limits differ
 	points    []string             // paths of the root at which something of the sandbox's own is
 	disk      disk
-	habit     *habit // of those it was made ahead with; nil: it was not
+	reuseNet  bool         // see mayReuseNet
+	known     atomic.Int32 // see show
+	habit     *habit       // of those it was made ahead with; nil: it was not
 	direct    direct
 }
 
@@ -230,6 +232,7 @@ func closeAll(fds []int) {
 
 // create sends the plan to the zygote. Limits that may be given up are given up where they cannot be had.
 func (e *engine) create(p *initPlan, files []int) error {
+	e.reuseNet = e.mayReuseNet()
 	limits, countIO := e.spec.limits, e.spec.countIO
 	soft := e.softLimits()
 	kept, work := e.held.keep()
@@ -243,7 +246,7 @@ func (e *engine) create(p *initPlan, files []int) error {
 			Group:   &wire.Group{Limits: limits, IO: countIO, Parent: e.spec.parent, Required: countIO || e.needsGroup(limits), Init: e.lxcfs, Shown: e.showing, Leaf: e.firstLeaf(limits)},
 			Regs:    len(p.pivots)+len(p.mapped) > 0 || p.groups != plan.None, // see absorb
 			OwnPIDs: e.spec.namespaces.Has(namespace.PID),
-			Ruleset: int32(p.ruleset), Net: p.net, Plan: e.setup.id, Template: e.setup.number, Ground: e.setup.ground,
+			Ruleset: int32(p.ruleset), Net: p.net, Reuse: e.reuseNet, Plan: e.setup.id, Template: e.setup.number, Ground: e.setup.ground,
 		}
 		ended := make(chan struct{})
 		var a *wire.Answer
@@ -390,6 +393,9 @@ const launchGrace = time.Second
 func (e *engine) start(ctx context.Context, c *commandSpec, files []programFile) (_ *process, err error) {
 	if len(files) > wire.MaxFiles {
 		return nil, &Error{Stage: "files", Op: "ExtraFiles", Err: fmt.Errorf("%d descriptors, at most %d: %w", len(files), wire.MaxFiles, unix.E2BIG)}
+	}
+	if !e.noteFiles(files) {
+		return nil, &Error{Stage: "sandbox", Op: "start", Err: ErrClosed}
 	}
 	e.direct.busy.Add(1)
 	defer func() {
@@ -628,7 +634,7 @@ func (e *engine) close() error {
 	defer e.closeDisk()
 	defer e.direct.close()
 	e.z.unwatch(e.box)
-	a, err := e.z.callSoon(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box}})
+	a, err := e.z.callSoon(request{kind: wire.CloseBox, body: wire.BoxRequest{Box: e.box, Kept: e.unknown()}})
 	if a != nil {
 		e.ending = zygoteStages(a.Times)
 	}

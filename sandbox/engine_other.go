@@ -83,6 +83,7 @@ func (*engine) freeze(bool) error                      { return errNotHere }
 func (*engine) watchEvents(func(Event)) (stop func(), missing string, err error) {
 	return nil, "", errNotHere
 }
+func (*engine) show() bool            { return true }
 func (*engine) stats() (Stats, error) { return Stats{}, errNotHere }
 func (*engine) start(context.Context, *commandSpec, []programFile) (*process, error) {
 	return nil, errNotHere

@@ -113,6 +113,7 @@ func (sb *Sandbox) Events(ctx context.Context) <-chan Event {
 
 // attach has a queue filled with what happens in e.
 func (sb *Sandbox) attach(q *eventQueue, e *engine) {
+	e.show() // they tell process IDs
 	stop, missing, err := e.watchEvents(q.add)
 	if err != nil {
 		if !errors.Is(err, ErrClosed) {

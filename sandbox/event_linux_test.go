@@ -182,12 +182,12 @@ func TestEventsLeaveNothing(t *testing.T) {
 	settles(t, "descriptors", func() bool { return zfiles() <= files })
 }
 
-// lasting is what a zygote has open, without what comes and goes by itself: network namespaces for sandboxes to come and templates, and from the
+// lasting is what a zygote has open, without what comes and goes by itself: network namespaces for sandboxes to come, what is noted of them, and templates, and from the
 // first of these on what tells of the host's mounts, and the way back there. It is nothing where the zygote may not be looked at by its own user.
 func lasting(z *zygoteClient) map[string]int {
 	files := leaktest.Files(strconv.Itoa(z.pid))
-	for target := range files {
-		if target == "net" || target == "mnt" || target == "/" || strings.HasSuffix(target, "/mounts") {
+	for target, n := range files {
+		if aboutNets(z, target, n) || target == "mnt" || target == "/" || strings.HasSuffix(target, "/mounts") {
 			delete(files, target)
 		}
 	}

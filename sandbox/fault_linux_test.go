@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belljar-go/belljar/cgroup"
 	"github.com/belljar-go/belljar/namespace"
 	"github.com/belljar-go/belljar/rootfs"
 	"github.com/belljar-go/belljar/sandbox/internal/launch"
@@ -63,8 +64,51 @@ func planOf(t testing.TB, kind wire.Kind, do func()) *plan.Plan {
 	return found
 }
 
-// spareNets is how many network namespaces the zygote may have: those that are ready, one that is being made, and its own.
-const spareNets = 4 + 2
+// spareNets is how many network namespaces the zygote may have beside those of sandboxes: those that are ready or have come back, one that is being made, and its own.
+const spareNets = 8 + 2
+
+// aboutNets tells of a descriptor of the zygote's that it may have for network namespaces.
+func aboutNets(z *zygoteClient, target string, n int) bool {
+	switch target {
+	case "net": // they come and go by themselves
+		z.mu.Lock()
+		defer z.mu.Unlock()
+		return n <= spareNets+len(z.ends)
+	case "anon_inode:bpf-map", "anon_inode:bpf-prog": // what notes sockets in them, from the second sandbox on
+		return n <= 1
+	case "anon_inode:bpf_link":
+		return n <= 3
+	}
+	_, alone := notingPlace()
+	return n == 1 && alone && slices.Contains(notingGroups(z.pid), target)
+}
+
+// notingPlace is the group of v2 below which zygotes make the one where sockets are noted, and whether that is there for nothing else; "" where none can be.
+func notingPlace() (dir string, alone bool) {
+	h, err := cgroup.Detect()
+	if err != nil {
+		return "", false
+	}
+	if base, err := h.Base(0); err == nil {
+		for _, d := range base.Dirs {
+			if d.Version == 2 {
+				return d.Path, false
+			}
+		}
+	}
+	own, ok := h.Unified()
+	if !ok {
+		return "", false
+	}
+	return own.Dirs[0].Path, true
+}
+
+// notingGroups are the groups there of a zygote.
+func notingGroups(pid int) []string {
+	dir, _ := notingPlace()
+	found, _ := filepath.Glob(fmt.Sprintf("%s/belljar-%d-*", dir, pid))
+	return found
+}
 
 // held lists what the engine holds: descriptors here and in the zygote, the zygote's children, and its cgroups.
 func held(t testing.TB) []string {
@@ -83,8 +127,8 @@ func held(t testing.TB) []string {
 			if who == "zygote" && n == 1 && (strings.HasSuffix(target, "/mounts") || target == "/") {
 				continue // what tells of the host's mounts, and the way back there, from the first template on
 			}
-			if who == "zygote" && target == "net" && n <= spareNets {
-				continue // so do these, which are for sandboxes to come
+			if who == "zygote" && aboutNets(z, target, n) {
+				continue
 			}
 			for range n {
 				all = append(all, anyJob(fmt.Sprintf("%s has %s", who, target)))

@@ -37,6 +37,10 @@ func (e *engine) readFile(name string) (fs.File, error) {
 	info := fileInfo{name: path.Base(name), st: st}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
+		if !e.noteOpened(int(f.Fd())) {
+			_ = f.Close()
+			return nil, ErrClosed
+		}
 		return &regularFile{File: f, info: info}, nil
 	case unix.S_IFDIR:
 		return &directory{file: f, info: info}, nil

@@ -8,11 +8,10 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-
-	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
 )
 
 // A descriptor of the host program that does not close on exec reaches no job, a directory least of all (CVE-2024-21626).

@@ -307,6 +307,7 @@ func (sb *Sandbox) Wait() error {
 func (sb *Sandbox) PID() int {
 	sb.mu.Lock()
 	defer sb.mu.Unlock()
+	sb.engine.show()
 	return sb.engine.pid
 }
 

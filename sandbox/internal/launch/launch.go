@@ -3,6 +3,8 @@
 package launch
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -83,6 +85,17 @@ func (e *StepError) Error() string { return fmt.Sprintf("step %d: %v", e.Step, e
 
 // Unwrap returns the errno.
 func (e *StepError) Unwrap() error { return e.Errno }
+
+var errClone = errors.New("clone3")
+
+// NotCloned tells of a launch's error whether it is that the process could not be made, in Cgroup for instance. The same may be tried again with another.
+func (r *Request) NotCloned(err error) bool {
+	var step *StepError
+	if !errors.As(err, &step) {
+		return errors.Is(err, errClone)
+	}
+	return step.Step == forkOf(cmp.Or(r.Plan.Base, r.Plan))
+}
 
 // Launch starts a process and returns when it has called execve, when all steps of a plan without execve are done, or when the launch
 // failed: with *StepError for a failed step, another error for a failed clone.
@@ -243,7 +256,7 @@ func (l *launch) run() (*Process, error) {
 		if l.lost {
 			return nil, fmt.Errorf("%w: %w", ErrMounts, syscall.Errno(-pid))
 		}
-		return nil, fmt.Errorf("clone3: %w", syscall.Errno(-pid))
+		return nil, fmt.Errorf("%w: %w", errClone, syscall.Errno(-pid))
 	}
 	return l.conclude()
 }

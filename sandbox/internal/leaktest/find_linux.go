@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -117,7 +118,11 @@ func Groups() []string {
 		return nil
 	}
 	var all []string
-	for _, d := range base.Dirs {
+	dirs := base.Dirs
+	if own, ok := h.Unified(); ok && !slices.ContainsFunc(dirs, func(d cgroup.Dir) bool { return d.Version == 2 }) {
+		dirs = append(dirs, own.Dirs...)
+	}
+	for _, d := range dirs {
 		found, _ := filepath.Glob(d.Path + "/belljar-*")
 		all = append(all, found...)
 	}

@@ -104,6 +104,8 @@ type CreateRequest struct {
 	Ground   uint64
 	// Net: PID 1 starts in a network namespace of the sandbox's own, which the zygote makes, ahead of time if it can.
 	Net bool
+	// Reuse: that may be given to another sandbox afterwards, if it is as it was and BoxRequest.Kept says so as well.
+	Reuse bool
 	// Plan, unless 0, is a number by which the plan can be named in later requests, which then need not have it.
 	Plan uint64
 }
@@ -200,6 +202,8 @@ type BoxRequest struct {
 	Box uint64
 	// Command is set where a request is about one command of it.
 	Command uint64
+	// Kept, with CloseBox: the sandbox has been handed nothing by which its job could have given away something of the sandbox's, and nobody was told where that is.
+	Kept bool
 }
 
 // DoRequest walks a plan in a sandbox.

@@ -38,6 +38,11 @@ type box struct {
 	spare     spare // with the limits locked, if with any lock
 	userNS    bool
 	initLeaf  *cgroup.Leaf // PID 1's, if it is in the sandbox's group
+	nets      *nets
+	net       *netns      // to be given back to nets; nil: there is none
+	noted     int         // the directory of the group of v2 that commands are cloned into which have no leaf there, see groups.noting; -1: none
+	astray    atomic.Bool // that has become impossible
+	netKept   atomic.Bool // all else that it takes to use that again has been said
 
 	// sweeping keeps commands from being started while everything in the PID namespace is killed.
 	sweeping sync.RWMutex
@@ -80,7 +85,7 @@ func (z *zygote) create(m *wire.Message, spent *[]int) (_ *wire.Answer, err erro
 		return nil, err
 	}
 	b := &box{
-		id: z.lastBox.Add(1), pidfd: -1, lifeline: -1, ruleset: -1, ownPIDs: req.OwnPIDs, userNS: req.IDMap != nil,
+		id: z.lastBox.Add(1), pidfd: -1, lifeline: -1, ruleset: -1, noted: -1, ownPIDs: req.OwnPIDs, userNS: req.IDMap != nil,
 		commands: map[uint64]*command{}, walks: map[*launch.Handle]bool{}, late: &z.handlers, closed: make(chan struct{}),
 	}
 	a := &wire.Answer{Box: b.id}
@@ -238,10 +243,18 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		r.Files = append([]int{z.image, pipe[0], tree}, files...)
 	}
 	if req.Net {
-		if r.Net, r.NetHome, err = z.nets.take(); err != nil {
+		ns, home, err := z.nets.take()
+		if err != nil {
 			return err
 		}
-		*spent = append(*spent, r.Net)
+		r.Net, r.NetHome = ns.fd, home
+		if req.Reuse && ns.cookie != 0 {
+			b.net, b.nets, b.noted = ns, &z.nets, z.groups.notedFD()
+			r.Cgroup = b.noted
+		} else {
+			z.nets.witness.forget(ns.cookie)
+			*spent = append(*spent, ns.fd)
+		}
 	}
 	if req.Ruleset >= 0 {
 		r.Keep = plan.Reg(req.Ruleset)
@@ -268,6 +281,12 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 		return nil
 	}
 	proc, err := launch.Launch(r)
+	if err != nil && b.noted >= 0 && r.NotCloned(err) {
+		// Somebody has removed that group, or does not let processes into it any more. All that follows is that nothing is noted of the namespace.
+		z.groups.noNote()
+		b.noted, r.Cgroup = -1, -1
+		proc, err = launch.Launch(r)
+	}
 	if err != nil {
 		return launchError("launch", err)
 	}

@@ -144,6 +144,11 @@ func (b *box) release() error {
 		_ = unix.Close(b.ruleset)
 		b.ruleset = -1
 	}
+	if b.net != nil {
+		b.net.group, b.net.noted = b.group, b.noted >= 0 && !b.astray.Load()
+		b.nets.back(b.net, b.netKept.Load() && b.ownPIDs && b.init != nil)
+		b.net = nil
+	}
 	for _, l := range b.kept {
 		_ = l.Kill(soon())
 		_ = l.Delete()
@@ -181,6 +186,7 @@ func (z *zygote) closeBox(m *wire.Message) (*wire.Answer, error) {
 	if err != nil {
 		return nil, nil
 	}
+	b.netKept.Store(req.Kept)
 	if err := z.end(b); err != nil {
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 		Until: deadline(c.req.Launch.Timeout), Handle: &c.launch, Joiner: c.joiner, Ready: c.ready, Program: len(c.req.Files),
 	}
 	if c.leaf != nil {
-		r.Cgroup = c.leaf.FD()
+		r.Cgroup = c.box.unified(c.leaf)
 		r.Files = append(r.Files, c.leaf.TasksFDs()...)
 	}
 	if c.req.Ruleset {
@@ -161,6 +161,11 @@ func (c *command) run(p *plan.Plan, files []int) (*launch.Process, error) {
 	// among its first steps. Nothing of a failed launch is left, so it can be tried again.
 	for tries := 0; errors.Is(err, unix.ETXTBSY) && tries < 50 && !c.killed.Load(); tries++ {
 		time.Sleep(2 * time.Millisecond)
+		proc, err = launch.Launch(r)
+	}
+	if err != nil && r.Cgroup >= 0 && r.Cgroup == c.box.noted && r.NotCloned(err) {
+		c.box.astray.Store(true) // as in box.launch
+		r.Cgroup = -1
 		proc, err = launch.Launch(r)
 	}
 	if err != nil {

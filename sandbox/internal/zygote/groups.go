@@ -23,6 +23,8 @@ type groups struct {
 	mu     sync.Mutex
 	places map[string]*groupPlace // by the parent as it was named; "" is where Base finds one
 	lesser []*cgroup.Owner        // of sandboxes that need less than places[""] has
+	noted  *cgroup.Owner          // see noting
+	lost   bool                   // noted is no place for processes any more
 	number int
 	host   int             // the host program
 	begun  time.Time       // when this process was
@@ -78,9 +80,13 @@ func (g *groups) enter(named string, need cgroup.Controllers) (*cgroup.Owner, er
 	}
 	if p == nil {
 		// What programs that are gone have left is removed before something is added to it.
-		_, _ = cgroup.SweepBase(base)
+		left := base
+		if named == "" {
+			left = withNoted(base)
+		}
+		_, _ = cgroup.SweepBase(left)
 		if time.Since(g.begun) < sweepAgain {
-			time.AfterFunc(sweepAgain, func() { _, _ = cgroup.SweepBase(base) })
+			time.AfterFunc(sweepAgain, func() { _, _ = cgroup.SweepBase(left) })
 		}
 		owner, err := cgroup.NewOwner(base, os.Getpid(), cgroup.Options{Number: g.number})
 		if err != nil {
@@ -120,6 +126,78 @@ func (g *groups) roomAt(named string, need cgroup.Controllers) (cgroup.Parent, e
 	}
 	g.asides = append(g.asides, aside)
 	return base, nil
+}
+
+// noting gives the group of v2 that commands are in or below, but for those in a group of the caller's: this process's in the usual place or, where that is all of v1, one that is made in v2 for nothing else, and taken away again
+// by undo. It is always one of this process's own: nobody else is to be bothered by what is attached to it.
+func (g *groups) noting() (dir string, undo func(), err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.places[""]
+	if p == nil {
+		return "", nil, errNotYet
+	}
+	for _, d := range p.owner.Parent().Dirs {
+		if d.Version == 2 {
+			return d.Path, func() {}, nil
+		}
+	}
+	h, err := cgroup.Detect()
+	if err != nil {
+		return "", nil, err
+	}
+	own, ok := h.Unified()
+	if !ok {
+		return "", nil, unix.ENOENT
+	}
+	owner, err := cgroup.NewOwner(own, os.Getpid(), cgroup.Options{Number: g.number})
+	if err != nil {
+		return "", nil, err
+	}
+	g.number++
+	g.noted = owner
+	return owner.Parent().Dirs[0].Path, g.unnote, nil
+}
+
+func (g *groups) unnote() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.noted != nil {
+		_ = g.noted.Close()
+		g.noted = nil
+	}
+}
+
+// notedFD is the directory of the group that noting has made; -1: it has made none, or it is lost.
+func (g *groups) notedFD() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.noted == nil || g.lost {
+		return -1
+	}
+	return g.noted.FD()
+}
+
+// noNote is told that no process gets into that group, which whoever owns the one above may have removed. It stays open, as sandboxes have the descriptor's number.
+func (g *groups) noNote() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lost = true
+}
+
+// withNoted is a place where programs that are gone have left their groups, with that of v2 where they may have left one too.
+func withNoted(base cgroup.Parent) cgroup.Parent {
+	for _, d := range base.Dirs {
+		if d.Version == 2 {
+			return base
+		}
+	}
+	if h, err := cgroup.Detect(); err == nil {
+		if own, ok := h.Unified(); ok {
+			base.Dirs = append(base.Dirs[:len(base.Dirs):len(base.Dirs)], own.Dirs...)
+		}
+	}
+	return base
 }
 
 func parentAt(named string, need cgroup.Controllers) (cgroup.Parent, error) {
@@ -250,6 +328,9 @@ func (g *groups) close() {
 	}
 	for _, o := range g.lesser {
 		_ = o.Close()
+	}
+	if g.noted != nil {
+		_ = g.noted.Close()
 	}
 	g.places, g.lesser = nil, nil
 	for _, a := range g.asides {

@@ -63,17 +63,21 @@ func TestNets(t *testing.T) {
 	busy := &traffic{}
 	n := &nets{traffic: busy}
 	seen := map[uint64]bool{}
-	var held []int
-	defer func() { closeFDs(held) }()
+	var held []*netns
+	defer func() {
+		for _, ns := range held {
+			n.drop(ns)
+		}
+	}()
 	for i := range 4 {
 		if i == 2 {
 			defer busy.begin()() // they are made although something always goes on
 		}
-		fd, at, err := n.take()
+		ns, at, err := n.take()
 		require.NoError(t, err)
 		assert.Equal(t, inode(t, at), inode(t, ours), "home")
-		held = append(held, fd)
-		ino := inode(t, fd)
+		held = append(held, ns)
+		ino := inode(t, ns.fd)
 		assert.False(t, seen[ino], "handed out twice")
 		seen[ino] = true
 		n.calm()
@@ -85,9 +89,10 @@ func TestNets(t *testing.T) {
 
 	n.idle()
 	await(t, "none", n.none)
-	fd, at, err := n.take()
+	ns, at, err := n.take()
 	require.NoError(t, err)
-	held = append(held, fd, at)
+	defer unix.Close(at)
+	held = append(held, ns)
 	await(t, "more again", func() bool { return n.ready() == spareNets })
 	n.idle()
 	await(t, "none again", n.none)

@@ -70,7 +70,7 @@ func serve() {
 		fatal(err)
 	}
 	z := &zygote{conn: conn, boxes: map[uint64]*box{}, commands: map[uint64]*command{}, bases: planStore{most: 128}, plans: planStore{most: 16}}
-	z.nets.traffic = &z.traffic
+	z.nets.traffic, z.nets.witness.where = &z.traffic, z.groups.noting
 	z.groups.begun = time.Now()
 	z.groups.host = os.Getppid() // it waits for this process to be ready, so it is still there
 	if z.image, err = imageFD(); err != nil {

@@ -233,7 +233,7 @@ func (z *zygote) makeReady(c *command, p *plan.Plan) {
 	if c.req.Ruleset {
 		files = append(files, b.ruleset)
 	}
-	s.ready, _ = s.joiner.Prepare(&launch.Request{Cgroup: s.leaf.FD(), Flags: c.req.Launch.Flags}, plan.Reg(c.req.Socket), files)
+	s.ready, _ = s.joiner.Prepare(&launch.Request{Cgroup: b.unified(s.leaf), Flags: c.req.Launch.Flags}, plan.Reg(c.req.Socket), files)
 	z.arm(b, c)
 }
 
