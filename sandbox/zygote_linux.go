@@ -196,6 +196,8 @@ func compileZygote() *plan.Plan {
 	a.Call(unix.SYS_SETSID, "setsid", "process")
 	a.Call(unix.SYS_CHDIR, "chdir", "/", a.Str("/"))
 	a.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "process", plan.Flag(unix.SIG_SETMASK, "SIG_SETMASK"), a.Words("[]", 0), plan.Null, plan.Int(8))
+	// A thread of this program that waits in the kernel for what does not come keeps its descriptors open when it is killed, so the zygote does not see the end of the socket.
+	a.prctl(unix.PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG", plan.Flag(uint64(zygote.ParentDied), "SIGHUP"))
 	a.Exec()
 	a.Call(unix.SYS_EXECVEAT, "execveat", "/proc/self/exe", plan.R(exe), a.Str(""), a.Strings([]string{zygote.Name}), a.Strings(nil), plan.Flag(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"))
 	return a.Plan()

@@ -171,8 +171,8 @@ func Count(files map[string]int) int {
 	return n
 }
 
-// runtimeOwn are functions of goroutines that are not the tests'.
-var runtimeOwn = []string{"testing.(*M).", "testing.runTests", "testing.tRunner", "testing.runFuzz", "os/signal.signal_recv", "os/signal.loop", "leaktest.Goroutines"}
+// runtimeOwn are functions of goroutines that are not the tests'. The zygote is tied to a thread that stays.
+var runtimeOwn = []string{"testing.(*M).", "testing.runTests", "testing.tRunner", "testing.runFuzz", "os/signal.signal_recv", "os/signal.loop", "leaktest.Goroutines", "launch.newThread"}
 
 // Goroutines returns the stacks of those that are neither the runtime's nor the caller's.
 func Goroutines() []string {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -64,6 +65,8 @@ func serve() {
 	// A thread of the runtime that waits in the kernel for a moment is not to keep others from working.
 	runtime.GOMAXPROCS(max(leastProcs, runtime.GOMAXPROCS(0)))
 	ignoreChildren()
+	died := make(chan os.Signal, 1)
+	signal.Notify(died, ParentDied)
 
 	conn, err := wire.NewBlockingConn(SocketFD)
 	if err != nil {
@@ -87,9 +90,16 @@ func serve() {
 			launch.ReapStrangers()
 		}
 	}()
-	<-z.listen(conn, listeners, nil)
+	select {
+	case <-z.listen(conn, listeners, nil):
+	case <-died:
+	}
 	z.shutdown()
 }
+
+// ParentDied is the signal that this process gets when the thread ends that has cloned it, which is one of the host program's that never does by itself. Where that has given up privileges which this process
+// has, it may not send it (kill_ok_by_cred in kernel/signal.c).
+const ParentDied = unix.SIGHUP
 
 // leastProcs is how much Go code may run at once however few CPUs there are.
 const leastProcs = 4
