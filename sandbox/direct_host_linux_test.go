@@ -89,7 +89,7 @@ func TestHostDiesWhileStarting(t *testing.T) {
 			require.NotContains(t, h.said, "not sent")
 			assert.NotEmpty(t, groupsOf(h.zygote), "the control")
 			h.kill()
-			assert.Empty(t, before.Await(20*time.Second))
+			assert.Empty(t, before.Await(patience))
 		})
 	}
 }
