@@ -1,13 +1,17 @@
 package sandbox
 
 import (
+	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // Between its clone and its exec a command is in the job's cgroup and shares the zygote's memory. The OOM killer, called by other commands of the
@@ -44,5 +48,42 @@ func TestZygoteOutlivesOOMKills(t *testing.T) {
 	wg.Wait()
 	assert.Positive(t, kills.Load(), "control")
 	assert.False(t, z.isDead())
+	assert.Equal(t, "alive", sh(t, sb, "echo alive"))
+}
+
+// Nor is it taken along with a process that has yet to execute its program, whoever has been killed of those that the kernel would spare it for.
+func TestZygoteOutlivesOOMKillOfLaunch(t *testing.T) {
+	hang := mountHanging(t)
+	newBox(t)
+	sb := grouped(t, standing(t, WithMemory("8m"), WithBind(hang.program(), "/program", ReadOnly)))
+	z, err := currentZygote()
+	require.NoError(t, err)
+	before := map[int]bool{}
+	for _, p := range leaktest.Descendants(z.pid) {
+		before[p.PID] = true
+	}
+	launched := make(chan error, 1)
+	go func() {
+		_, err := sb.Run(context.Background(), "/program")
+		launched <- err
+	}()
+	returns(t, "the control: somebody opens the program", func() { <-hang.opened })
+	self, ok := leaktest.Lookup(strconv.Itoa(z.pid))
+	require.True(t, ok)
+	killed := 0
+	for _, p := range leaktest.Descendants(z.pid) {
+		if !before[p.PID] && p.Session == self.Session { // the first process of the launch, which waits for the second one's exec
+			require.NoError(t, unix.Kill(p.PID, unix.SIGKILL))
+			killed++
+		}
+	}
+	assert.Positive(t, killed, "control")
+	res, err := sb.Run(inTime(t), "/usr/bin/perl", "-e", `$x .= "x" x 100000 while 1`)
+	if assert.NoError(t, err) {
+		assert.Equal(t, MemoryExceeded, res.Verdict, "control")
+	}
+	assert.False(t, z.isDead())
+	hang.abort(t)
+	returns(t, "the launch", func() { <-launched })
 	assert.Equal(t, "alive", sh(t, sb, "echo alive"))
 }

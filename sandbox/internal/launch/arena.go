@@ -51,19 +51,21 @@ type control struct {
 	nsteps   int64
 	progress int64 // index of the step under way
 	errno    int64 // of the step that ended the walk
-	first    int64 // the step that the second process of a joiner's begins with
+	first    int64 // the step that what a cloner clones begins with
 
 	iov [4]uint64 // of a process made ahead, see receive
 
-	// Of a joiner:
+	firstPID uint32 // of the first process of a join
+
+	// Of a cloner:
 	stays uint32  // the walk does not end the process
 	bell  uint32  // 1: there is a job
 	ready uint32  // 1: it waits for one
-	job   uintptr // the control block of the launch
+	job   uintptr // the control block of what it is to clone
+	call  uintptr // the arguments of clone3
 }
 
-// arena is memory outside the Go heap which the launched process reads and writes while it shares the parent's memory.
-// It is a shared mapping, so that a launch without shared memory can use it as well.
+// arena is memory outside the Go heap which the launched process reads and writes until its exec, whether it shares this process's memory or has but the region that all arenas lie in.
 type arena struct {
 	shape
 	mem []byte
@@ -270,10 +272,11 @@ func grabLittle(size int) (*arena, error) {
 }
 
 func mapArena(size int) (*arena, error) {
-	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
+	mem, err := arenas.take(size)
 	if err != nil {
 		return nil, err
 	}
+	_ = unix.Madvise(mem, unix.MADV_POPULATE_WRITE) // Linux 5.14; otherwise they come one by one
 	return &arena{mem: mem, ctl: (*control)(unsafe.Pointer(&mem[0]))}, nil
 }
 
@@ -301,5 +304,5 @@ func (a *arena) free() {
 		pool.spare = append(pool.spare, a)
 		return
 	}
-	_ = unix.Munmap(a.mem)
+	arenas.give(a.mem)
 }

@@ -47,6 +47,8 @@ func (l *launch) clone() int {
 	switch {
 	case l.Listen != nil:
 		pid = l.cloneApart()
+	case l.Mode == Join:
+		pid = theSeed.clone(l.ctl, &l.ctl.clone, &l.ctl.firstPID)
 	case l.mourns == forever:
 		pid = onMother(l.cloneThere)
 	default:

@@ -6,24 +6,19 @@ import (
 	"errors"
 	"os"
 	"sync"
-	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
-	"golang.org/x/sys/unix"
 )
 
 // Joiner is the first process of a join that stays: it has walked the steps before the fork of plans with the same base, sleeps, and clones the second process of one launch
 // after the other. What these steps cost, and the process itself, is paid once.
 //
-// It shares memory and descriptors with this process and is as inaccessible: not dumpable, all signals blocked, in no job's cgroup, and in the PID namespace of this process, so that
-// nobody in the sandbox can name it. It runs no code but the walk. It holds the sandbox's namespaces while it lives, so whoever takes a sandbox down ends it first; with this process it is
-// ended by the kernel (PR_SET_PDEATHSIG).
+// It is in no job's cgroup, and in the PID namespace of this process, so that nobody in the sandbox can name it; see cloner. It shares descriptors with this process, and its memory with the process that it has
+// cloned last until that one's exec. It holds the sandbox's namespaces while it lives, so whoever takes a sandbox down ends it first.
 type Joiner struct {
-	base  *plan.Plan
-	arena *arena
-	pidfd int
+	cloner
+	base *plan.Plan
 
 	mu     sync.Mutex
 	busy   bool // with a launch
@@ -44,14 +39,7 @@ func NewJoiner(base *plan.Plan, files ...int) (*Joiner, error) {
 	if fork < 0 || len(files) > len(base.Inputs) {
 		return nil, errNoFork
 	}
-	p := &plan.Plan{Data: append(base.Data[:len(base.Data):len(base.Data)], JoinerName+"\x00"...), Relocs: base.Relocs, Regs: base.Regs, Exec: -1}
-	p.Child = append(p.Child, base.Child[:fork]...)
-	p.Child = append(p.Child, plan.Step{Nr: unix.SYS_PRCTL, Args: []plan.Arg{plan.Int(unix.PR_SET_NAME), {Kind: plan.Data, Value: int64(len(base.Data))}}, Out: plan.None})
-	// Last, since to become somebody else in another user namespace undoes it. Then it is too late only if this process is gone already.
-	p.Child = append(p.Child,
-		plan.Step{Nr: unix.SYS_PRCTL, Args: []plan.Arg{plan.Int(unix.PR_SET_PDEATHSIG), plan.Int(int(unix.SIGKILL)), plan.Zero, plan.Zero, plan.Zero}, Out: plan.None},
-		plan.Step{Nr: unix.SYS_GETPPID, Out: plan.None, Want: int64(os.Getpid()), HasWant: true},
-	)
+	p := stay(&plan.Plan{Data: base.Data, Relocs: base.Relocs, Regs: base.Regs, Exec: -1, Child: base.Child[:fork]}, JoinerName, os.Getpid())
 	a, err := newArenaIn(p, func(size int) (*arena, error) {
 		if size > littleArena {
 			return mapArena(size) // one of the usual size has far more than a process needs that stays
@@ -67,36 +55,17 @@ func NewJoiner(base *plan.Plan, files ...int) (*Joiner, error) {
 	c := a.ctl
 	c.stays = 1
 	*(*int32)(unsafe.Pointer(&c.pidfd)) = -1
-	c.clone = cloneArgs{
-		flags: unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_CLEAR_SIGHAND |
-			unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID | unix.CLONE_CHILD_CLEARTID,
-		pidfd:      uint64(uintptr(unsafe.Pointer(&c.pidfd))),
-		parentTID:  uint64(uintptr(unsafe.Pointer(&c.pid))),
-		childTID:   uint64(uintptr(unsafe.Pointer(&c.done))),
-		exitSignal: uint64(unix.SIGCHLD),
-	}
-	pid := onMother(func() int { return cloneWalk(c) })
-	if pid < 0 {
+	c.clone = clonerArgs(c)
+	if pid := theSeed.clone(c, &c.clone, &c.pid); pid < 0 {
 		a.done()
 		return nil, errnoFrom(pid)
 	}
-	j := &Joiner{base: base, arena: a, pidfd: int(int32(atomic.LoadUint32(&c.pidfd)))}
-	for end := time.Now().Add(joinerPatience); atomic.LoadUint32(&c.ready) == 0; {
-		if j.gone() || time.Now().After(end) {
-			errno := atomic.LoadInt64(&c.errno)
-			j.Close()
-			if errno == 0 {
-				errno = int64(unix.ETIMEDOUT)
-			}
-			return nil, errnoFrom(int(-errno))
-		}
-		futexWait(&c.ready, 0, time.Millisecond)
+	j := &Joiner{cloner: cloner{arena: a}, base: base}
+	if err := j.begun(); err != nil {
+		return nil, err
 	}
 	return j, nil
 }
-
-// joinerPatience is how long the steps before a fork may take. They wait for nothing.
-const joinerPatience = 5 * time.Second
 
 // forkOf is the index of the step at which the second process is cloned; -1: there is none.
 func forkOf(p *plan.Plan) int {
@@ -110,8 +79,6 @@ func forkOf(p *plan.Plan) int {
 
 // Base is the plan it has been made for.
 func (j *Joiner) Base() *plan.Plan { return j.base }
-
-func (j *Joiner) gone() bool { return atomic.LoadUint32(&j.arena.ctl.done) == 0 }
 
 // Alive tells whether it can serve, now or when it is done with what it does.
 func (j *Joiner) Alive() bool {
@@ -128,7 +95,7 @@ func (j *Joiner) take(l *launch) bool {
 func (j *Joiner) reserve() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.busy || j.closed || j.gone() || atomic.LoadUint32(&j.arena.ctl.ready) == 0 {
+	if j.busy || j.closed || !j.idle() || j.gone() {
 		return false
 	}
 	j.busy = true
@@ -146,22 +113,7 @@ func (j *Joiner) leave() {
 }
 
 // launch has it clone the second process.
-func (j *Joiner) launch(l *launch) {
-	fork := forkOf(j.base)
-	l.ctl.progress, l.ctl.first = int64(fork), int64(fork+1)
-	c := j.arena.ctl
-	atomic.StoreUint32(&c.ready, 0)
-	atomic.StoreUintptr(&c.job, l.addr(0))
-	atomic.StoreUint32(&c.bell, 1)
-	futexWake(&c.bell)
-}
-
-// kill ends it without waiting.
-func (j *Joiner) kill() {
-	if j.pidfd >= 0 {
-		_ = unix.PidfdSendSignal(j.pidfd, unix.SIGKILL, nil, 0)
-	}
-}
+func (j *Joiner) launch(l *launch) { j.ring(l.ctl, &l.ctl.inner, forkOf(j.base)+1) }
 
 // Kill has it end soon, for who is going to call Close.
 func (j *Joiner) Kill() {
@@ -169,13 +121,6 @@ func (j *Joiner) Kill() {
 	defer j.mu.Unlock()
 	if !j.busy && !j.closed {
 		j.kill()
-	}
-}
-
-// await waits until it has left this memory.
-func (j *Joiner) await() {
-	for !j.gone() {
-		futexWait(&j.arena.ctl.done, 1, 10*time.Millisecond)
 	}
 }
 
@@ -188,14 +133,4 @@ func (j *Joiner) Close() {
 			j.end()
 		}
 	}
-}
-
-func (j *Joiner) end() {
-	j.kill()
-	j.await()
-	// Its namespaces go a moment after its memory. Somebody else may have waited for it by now, see ReapStrangers, and another may have its number.
-	for unix.Waitid(unix.P_PIDFD, j.pidfd, nil, unix.WEXITED|unix.WALL, nil) == unix.EINTR {
-	}
-	closeFD(j.pidfd)
-	j.arena.release()
 }

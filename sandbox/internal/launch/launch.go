@@ -20,17 +20,19 @@ import (
 
 func cloneWalk(c *control) (pid int)
 
+// walkAddr is where the code of a walk begins, in all processes.
+func walkAddr() uintptr
+
 // Mode tells how the new process comes about.
 type Mode uint8
 
 const (
 	// Direct clones one process that walks the plan.
 	Direct Mode = iota
-	// Join clones a process that walks up to the plan's fork step, where it clones the second one and ends.
+	// Join clones a process that walks up to the plan's fork step, where it clones the second one and ends. Neither shares this process's memory, see seed.
 	Join
-	// Copy is Join with a first process that has a copy of the memory instead of sharing it. It costs a copy of the parent's page tables; some
-	// things cannot be had otherwise: a time namespace is not joined by a process that shares memory (EUSERS,
-	// time_namespaces(7)), and an ordinary user may write the id map only of a dumpable process.
+	// Copy is Join with a first process that is a copy of this one. It costs a copy of the page tables; some things cannot be had otherwise: a process may make a time namespace of its own
+	// only if nobody shares its memory (EUSERS, time_namespaces(7)), and an ordinary user may write the id map only of a dumpable process.
 	Copy
 )
 
@@ -304,7 +306,7 @@ func (l *launch) conclude() (*Process, error) {
 func (l *launch) setClone() {
 	c := l.ctl
 	*(*int32)(unsafe.Pointer(&c.pidfd)) = -1
-	outer := cloneArgs{flags: unix.CLONE_FILES | unix.CLONE_CLEAR_SIGHAND, exitSignal: uint64(unix.SIGCHLD)}
+	c.clone = cloneArgs{flags: unix.CLONE_FILES | unix.CLONE_CLEAR_SIGHAND, exitSignal: uint64(unix.SIGCHLD)}
 	inner := cloneArgs{
 		flags: l.Flags | unix.CLONE_VM | unix.CLONE_CLEAR_SIGHAND |
 			unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID | unix.CLONE_CHILD_CLEARTID,
@@ -322,11 +324,11 @@ func (l *launch) setClone() {
 		c.clone = inner
 		return
 	case Join:
-		outer.flags |= unix.CLONE_VM
+		if l.Listen == nil { // then the seed makes it
+			c.clone = cloneArgs{flags: unix.CLONE_FILES | unix.CLONE_CLEAR_SIGHAND | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID, parentTID: uint64(uintptr(unsafe.Pointer(&c.firstPID)))}
+		}
 	}
-	// The first process sleeps until the second one's exec. In Copy it has to be there till then, for the memory to count as shared. In Join it is
-	// what makes the second one a vfork in the eyes of the OOM killer (in_vfork in include/linux/sched/mm.h), which spares those: it is in
-	// the job's cgroup already, seems as large as the zygote, and whatever shares the memory of a victim is killed along with it.
+	// The first process sleeps until the second one's exec: it has to be there till then, for the memory to count as shared.
 	inner.flags |= unix.CLONE_VFORK
 	inner.flags |= unix.CLONE_PARENT
 	if l.shares {
@@ -336,7 +338,7 @@ func (l *launch) setClone() {
 		inner.flags = inner.flags&^unix.CLONE_PIDFD | unix.CLONE_FILES // see Listen, adopt
 		inner.pidfd = 0
 	}
-	c.clone, c.inner = outer, inner
+	c.inner = inner
 }
 
 // accompany does the parent's part while the new process waits.
@@ -493,29 +495,14 @@ func (l *launch) awaitExec() error {
 		if !l.Until.IsZero() {
 			wait = min(wait, max(time.Until(l.Until), time.Millisecond))
 		}
-		if l.Mode == Copy {
-			// Nothing clears the word when the first process ends right after the exec, so its end is awaited instead.
-			wait = time.Millisecond
-		}
 		futexWait(&l.ctl.done, 1, wait)
 		if atomic.LoadUint32(&l.ctl.done) == 0 {
 			break
 		}
-		if l.joiner != nil && l.joiner.gone() && atomic.LoadUint32(&l.ctl.pid) == 0 {
-			atomic.StoreUint32(&l.ctl.done, 0)
-			break
-		}
-		if l.firstGone() && (l.Mode == Copy || atomic.LoadUint32(&l.ctl.pid) == 0) {
-			if atomic.LoadUint32(&l.ctl.pid) == 0 && l.ctl.errno == 0 {
-				l.ctl.errno = int64(unix.EINTR) // killed from outside before it could clone
-			}
-			atomic.StoreUint32(&l.ctl.done, 0)
-			break
-		}
-		if l.Mode == Join && l.firstGone() {
-			l.reapFirst() // else it hides strangers for as long as the exec takes, see family
-		}
 		l.adopt()
+		if l.orphaned() {
+			break
+		}
 		l.Handle.again()
 		if l.expired() {
 			return l.timeout()
@@ -540,6 +527,27 @@ func (l *launch) expired() bool {
 
 func (l *launch) timeout() error {
 	return &StepError{Step: int(atomic.LoadInt64(&l.ctl.progress)), Errno: unix.ETIMEDOUT, Regs: l.regs()}
+}
+
+// orphaned tells whether there is nobody left to be told of: the first process has been killed, by the administrator or together with the second one where a job's memory ran out. It
+// sleeps until the exec otherwise, which the kernel tells of as long as it lives. A second process that lives is ended.
+func (l *launch) orphaned() bool {
+	alone := l.firstGone() || l.joiner != nil && l.joiner.gone()
+	if !alone || atomic.LoadUint32(&l.ctl.done) == 0 {
+		return false
+	}
+	if atomic.LoadUint32(&l.ctl.pid) == 0 {
+		if l.joiner == nil && l.ctl.errno == 0 {
+			l.ctl.errno = int64(unix.EINTR)
+		}
+	} else {
+		l.signal()
+		if !ended(l.descriptor()) {
+			return false
+		}
+	}
+	atomic.StoreUint32(&l.ctl.done, 0)
+	return true
 }
 
 // firstGone tells whether the first process has ended, without reaping it.

@@ -14,5 +14,5 @@ func TestMain(m *testing.M) {
 	if err := ReserveSlots(); err != nil { // and so do these
 		panic(err)
 	}
-	os.Exit(leaktest.Main(m, nil))
+	os.Exit(leaktest.Main(m, theSeed.end))
 }

@@ -68,9 +68,7 @@ func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, er
 	l.setTable()
 	defer l.leaveSlots()
 	l.setClone()
-	for end := time.Now().Add(idlePatience); !j.gone() && atomic.LoadUint32(&j.arena.ctl.ready) == 0 && time.Now().Before(end); {
-		futexWait(&j.arena.ctl.ready, 0, idlePatience)
-	}
+	j.awaitIdle(idlePatience)
 	if !j.reserve() {
 		_ = unix.Close(pair[0])
 		l.leaveSlots() // before somebody else has the arena
@@ -81,7 +79,7 @@ func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, er
 	rd := &Ready{l: l, sock: pair[0]}
 	j.launch(l)
 	// It goes on by itself, with a table of descriptors of its own, once it exists.
-	for end := time.Now().Add(joinerPatience); atomic.LoadUint32(&l.ctl.pid) == 0 || l.looksThere(); futexWait(&l.ctl.done, 1, 20*time.Microsecond) {
+	for end := time.Now().Add(clonerPatience); atomic.LoadUint32(&l.ctl.pid) == 0 || l.looksThere(); futexWait(&l.ctl.done, 1, 20*time.Microsecond) {
 		if atomic.LoadUint32(&l.ctl.done) == 0 || j.gone() || time.Now().After(end) {
 			errno := syscall.Errno(atomic.LoadInt64(&l.ctl.errno))
 			l.leaveSlots()

@@ -107,7 +107,7 @@ nostore:
 	TESTQ	$const_flagFork, BX
 	JEQ	nofork
 	TESTQ	AX, AX
-	JNE	finished
+	JNE	leave
 nofork:
 	TESTQ	$const_flagWant, BX
 	JEQ	advance
@@ -164,13 +164,14 @@ fatal:
 finished:
 	CMPL	control_stays(R12), $0
 	JNE	stay
+leave:
 	XORQ	DI, DI
 exit:
 	MOVQ	$SYS_exit, AX
 	SYSCALL
 	UNDEF				// a filter refused exit
 
-	// A joiner, see joiner.go: R13 is its control block from here on, R12 that of the launch it serves.
+	// A cloner, see cloner.go: R13 is its control block from here on, R12 that of what it clones.
 stay:
 	MOVQ	R12, R13
 idle:
@@ -194,13 +195,13 @@ rung:
 	MOVL	$0, control_bell(R13)
 	MOVQ	control_job(R13), R12
 	MOVQ	$SYS_clone3, AX
-	LEAQ	control_inner(R12), DI
+	MOVQ	control_call(R13), DI
 	MOVQ	$cloneArgs__size, SI
 	SYSCALL
 	TESTQ	AX, AX
 	JEQ	second
 	CMPQ	AX, $0xfffffffffffff001
-	JCS	idle			// it has called execve or has died: the launch may be over
+	JCS	idle			// whatever it waited for: the launch may be over
 	NEGQ	AX
 	MOVQ	AX, control_errno(R12)
 	MOVL	$0, control_done(R12)
@@ -218,3 +219,9 @@ second:
 	ADDQ	CX, R13
 	MOVQ	control_regs(R12), R14
 	JMP	next
+
+// func walkAddr() uintptr
+TEXT ·walkAddr(SB),NOSPLIT|NOFRAME,$0-8
+	LEAQ	·cloneWalk(SB), AX
+	MOVQ	AX, ret+0(FP)
+	RET

@@ -95,7 +95,7 @@ nostore:
 	MOVD	step_flags(R20), R9
 	AND	$const_flagFork, R9, R10
 	CBZ	R10, nofork
-	CBNZ	R0, finished
+	CBNZ	R0, leave
 nofork:
 	AND	$const_flagWant, R9, R10
 	CBZ	R10, advance
@@ -150,13 +150,14 @@ fatal:
 finished:
 	MOVW	control_stays(R19), R9
 	CBNZW	R9, stay
+leave:
 	MOVD	$0, R0
 exit:
 	MOVD	$SYS_exit, R8
 	SVC
 	UNDEF				// a filter refused exit
 
-	// A joiner, see joiner.go: R20 is its control block from here on, R19 that of the launch it serves.
+	// A cloner, see cloner.go: R20 is its control block from here on, R19 that of what it clones.
 stay:
 	MOVD	R19, R20
 idle:
@@ -180,13 +181,13 @@ listen:
 rung:
 	MOVW	ZR, control_bell(R20)
 	MOVD	control_job(R20), R19
-	ADD	$control_inner, R19, R0
+	MOVD	control_call(R20), R0
 	MOVD	$cloneArgs__size, R1
 	MOVD	$SYS_clone3, R8
 	SVC
 	CBZ	R0, second
 	CMN	$4095, R0
-	BCC	idle			// it has called execve or has died: the launch may be over
+	BCC	idle			// whatever it waited for: the launch may be over
 	NEG	R0, R0
 	MOVD	R0, control_errno(R19)
 	ADD	$control_done, R19, R0
@@ -204,3 +205,9 @@ second:
 	ADD	R9, R20, R20
 	MOVD	control_regs(R19), R21
 	B	next
+
+// func walkAddr() uintptr
+TEXT ·walkAddr(SB),NOSPLIT|NOFRAME,$0-8
+	MOVD	$·cloneWalk(SB), R0
+	MOVD	R0, ret+0(FP)
+	RET

@@ -1,0 +1,175 @@
+//go:build linux
+
+package launch
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/belljar-go/belljar/sandbox/internal/plan"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// sharesMemory tells whether a process has this one's memory, by kcmp(2).
+func sharesMemory(t *testing.T, pid int) bool {
+	t.Helper()
+	const kcmpVM = 1
+	res, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(os.Getpid()), uintptr(pid), kcmpVM, 0, 0, 0)
+	if errno == unix.ENOSYS {
+		t.Skip("no kcmp(2) in this kernel")
+	}
+	require.Zero(t, errno)
+	return res == 0
+}
+
+// A process that is on its way to its exec shares this process's memory only where it is in no job's cgroup.
+func TestJoinsShareNoMemory(t *testing.T) {
+	base := joinBase(1)
+	j := joiner(t, base)
+	for name, c := range map[string]struct {
+		Request
+		shares bool
+	}{
+		"joiner": {Request{Plan: after(base, hangForever), Mode: Join, Joiner: j}, false},
+		"join":   {Request{Plan: after(base, hangForever), Mode: Join}, false},
+		"copy":   {Request{Plan: after(base, hangForever), Mode: Copy}, false},
+		"control": {Request{Plan: func() *plan.Plan {
+			b := builder(Direct)
+			hangForever(b)
+			execTrue(b, "/bin/true")
+			return b.Plan()
+		}()}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h Handle
+			c.Cgroup, c.Handle = -1, &h
+			over := make(chan *Process)
+			go func() {
+				p, _ := Launch(&c.Request)
+				over <- p
+			}()
+			var pid int
+			require.Eventually(t, func() bool {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				pid = 0
+				if l := h.launch; l != nil && l.ctl.progress == l.ctl.nsteps-2 { // it hangs
+					pid = int(l.ctl.pid)
+				}
+				return pid != 0
+			}, time.Minute, time.Millisecond)
+			assert.Equal(t, c.shares, sharesMemory(t, pid))
+			if !c.shares && c.Mode == Join {
+				kb, err := strconv.Atoi(strings.TrimSuffix(procLine(t, pid, "status", "VmRSS:"), " kB"))
+				require.NoError(t, err)
+				assert.Less(t, kb, 1024, "nothing that a job's limit would notice")
+			}
+			h.Kill()
+			if p := <-over; p != nil {
+				assert.Equal(t, unix.SIGKILL, wait(t, p).Signal())
+			}
+		})
+	}
+	assert.False(t, sharesMemory(t, j.number()))
+	assert.False(t, sharesMemory(t, int(theSeed.p.arena.ctl.pid)))
+}
+
+// The seed has the walk, the arenas, and what the kernel maps into everybody.
+func TestSeedHasNoMemory(t *testing.T) {
+	require.NoError(t, theSeed.live())
+	maps, err := os.ReadFile("/proc/" + strconv.Itoa(int(theSeed.p.arena.ctl.pid)) + "/maps")
+	require.NoError(t, err)
+	var kinds []string
+	for _, line := range strings.Split(strings.TrimSpace(string(maps)), "\n") {
+		if f := strings.Fields(line); !strings.HasPrefix(f[len(f)-1], "[v") {
+			kinds = append(kinds, f[1])
+		}
+	}
+	assert.Equal(t, []string{"r-xp", "rw-s"}, kinds, "%s", maps)
+}
+
+// Whoever kills the seed gets another one.
+func TestSeedKilled(t *testing.T) {
+	base := joinBase(1)
+	for i := range 20 {
+		theSeed.mu.Lock()
+		require.NoError(t, theSeed.live())
+		p := theSeed.p
+		pidfd, err := unix.FcntlInt(uintptr(p.pidfd), unix.F_DUPFD_CLOEXEC, 0)
+		theSeed.mu.Unlock()
+		require.NoError(t, err)
+		killed := make(chan error)
+		go func() {
+			time.Sleep(time.Duration(i*5) * time.Microsecond)
+			killed <- unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+		}()
+		for range 3 {
+			p, err := Launch(&Request{Plan: after(base, func(*plan.Builder) {}), Mode: Join, Cgroup: -1})
+			require.NoError(t, err)
+			assert.Equal(t, 0, wait(t, p).ExitStatus())
+			j, err := NewJoiner(base)
+			require.NoError(t, err)
+			j.Close()
+		}
+		require.NoError(t, <-killed)
+		require.NoError(t, unix.Close(pidfd))
+	}
+	assert.Empty(t, children(t))
+}
+
+// A process whose first process is killed before its exec ends, and so does the launch.
+func TestOrphan(t *testing.T) {
+	base := joinBase(1)
+	j := joiner(t, base)
+	for name, r := range map[string]*Request{
+		"joiner": {Plan: after(base, hangForever), Mode: Join, Joiner: j},
+		"join":   {Plan: after(base, hangForever), Mode: Join},
+		"copy":   {Plan: after(base, hangForever), Mode: Copy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h Handle
+			r.Cgroup, r.Handle = -1, &h
+			killed := make(chan error, 1)
+			go func() {
+				for {
+					h.mu.Lock()
+					l := h.launch
+					if l != nil && l.ctl.progress == l.ctl.nsteps-2 {
+						first := int(l.first.Load())
+						if r.Joiner != nil {
+							first = j.number()
+						}
+						killed <- unix.Kill(first, unix.SIGKILL)
+						h.mu.Unlock()
+						return
+					}
+					h.mu.Unlock()
+					time.Sleep(time.Millisecond)
+				}
+			}()
+			p, err := Launch(r)
+			require.NoError(t, <-killed)
+			require.NoError(t, err, "as one that somebody kills after it")
+			assert.Equal(t, unix.SIGKILL, wait(t, p).Signal())
+		})
+	}
+}
+
+func TestKernelMaps(t *testing.T) {
+	own, top := kernelMaps([]byte(`00400000-00500000 r-xp 00000000 fe:00 1     /bin/x y
+c000000000-c000400000 rw-p 00000000 00:00 0
+7f0000001000-7f0000003000 r--p 00000000 00:00 0                  [vvar]
+7f0000003000-7f0000004000 r-xp 00000000 00:00 0                  [vdso]
+7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0                  [stack]
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0          [vsyscall]
+`))
+	assert.Equal(t, []span{{0x7f0000001000, 0x7f0000003000}, {0x7f0000003000, 0x7f0000004000}}, own)
+	assert.EqualValues(t, 0x7ffd00021000, top)
+	assert.Equal(t, []span{{0, 0x410000}, {0x420000, 0x7f0000001000}, {0x7f0000004000, 0x7ffd00021000}}, between(append(own, span{0x410000, 0x420000}), top))
+	assert.Equal(t, []span{{2, 3}}, between([]span{{0, 2}, {1, 2}, {3, 9}}, 8))
+}
