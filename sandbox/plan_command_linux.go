@@ -103,9 +103,6 @@ func compileBase(s *spec, ids idPlan, lastCap, tasks int, w *walls, shape comman
 	a := newAssembler()
 	b := &commandBase{mode: launch.Join, rules: plan.None, socket: plan.None, land: w.landlock}
 	own := s.namespaces
-	if own.Has(namespace.Time) {
-		b.mode = launch.Copy // EUSERS otherwise, time_namespaces(7)
-	}
 	pidfd := a.Input("sandbox")
 	var groups, files []plan.Reg
 	for range tasks {

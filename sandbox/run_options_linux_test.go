@@ -158,7 +158,9 @@ func TestWithTime(t *testing.T) {
 		return int(must(time.ParseDuration(strings.Split(sh(t, sb, "cat /proc/uptime"), " ")[0] + "s")).Hours())
 	}
 	host := up(standing(t))
-	assert.InDelta(t, host+1000, up(sb), 2)
+	for range 5 { // however they are started
+		assert.InDelta(t, host+1000, up(sb), 2)
+	}
 	assert.Equal(t, sh(t, standing(t), "date +%Y"), sh(t, sb, "date +%Y"), "the real-time clock is the host's")
 	res, err := sb.Run(inTime(t), "/bin/sh", "-c", "exit 3")
 	require.NoError(t, err)
