@@ -47,7 +47,7 @@ func (l *launch) clone() int {
 	switch {
 	case l.Listen != nil:
 		pid = l.cloneApart()
-	case l.Mode == Join:
+	case l.seeded():
 		pid = theSeed.clone(l.ctl, &l.ctl.clone, &l.ctl.firstPID)
 	case l.mourns == forever:
 		pid = onMother(l.cloneThere)

@@ -29,10 +29,11 @@ type Mode uint8
 const (
 	// Direct clones one process that walks the plan.
 	Direct Mode = iota
-	// Join clones a process that walks up to the plan's fork step, where it clones the second one and ends. Neither shares this process's memory, see seed.
+	// Join clones a process that walks up to the plan's fork step, where it clones the second one and ends. Neither shares this process's memory: the first one comes from the seed, or is
+	// a copy of this process if it is to start elsewhere (Net, Mounts) or wants a Listener. That costs a copy of the page tables.
 	Join
-	// Copy is Join with a first process that is a copy of this one. It costs a copy of the page tables; some things cannot be had otherwise: a process may make a time namespace of its own
-	// only if nobody shares its memory (EUSERS, time_namespaces(7)), and an ordinary user may write the id map only of a dumpable process.
+	// Copy is Join for plans that need their memory to be nobody else's: a process may make a time namespace of its own only then (EUSERS, time_namespaces(7)), and an ordinary user may
+	// write the id map only of a dumpable process, which this one is not. No joiner serves them.
 	Copy
 )
 
@@ -303,6 +304,11 @@ func (l *launch) conclude() (*Process, error) {
 	return p, nil
 }
 
+// seeded tells whether the first process comes from the seed: it begins where this process is.
+func (l *launch) seeded() bool {
+	return l.Mode != Direct && l.Listen == nil && l.Net == 0 && l.Mounts == nil
+}
+
 func (l *launch) setClone() {
 	c := l.ctl
 	*(*int32)(unsafe.Pointer(&c.pidfd)) = -1
@@ -323,8 +329,8 @@ func (l *launch) setClone() {
 		inner.exitSignal = uint64(unix.SIGCHLD)
 		c.clone = inner
 		return
-	case Join:
-		if l.Listen == nil { // then the seed makes it
+	default:
+		if l.seeded() {
 			c.clone = cloneArgs{flags: unix.CLONE_FILES | unix.CLONE_CLEAR_SIGHAND | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID, parentTID: uint64(uintptr(unsafe.Pointer(&c.firstPID)))}
 		}
 	}

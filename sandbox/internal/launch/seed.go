@@ -35,6 +35,13 @@ const SeedName = "belljar-seed"
 
 var theSeed seed
 
+// MakeSeed makes what the first launch would, while there is little memory to copy.
+func MakeSeed() {
+	theSeed.mu.Lock()
+	defer theSeed.mu.Unlock()
+	_ = theSeed.live() // a launch is told why there can be none
+}
+
 // clone has the seed clone a process that walks the plan of c from its first step on, and returns its PID; negative: errno. args has it stored in pid.
 func (s *seed) clone(c *control, args *cloneArgs, pid *uint32) int {
 	s.mu.Lock()

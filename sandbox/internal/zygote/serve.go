@@ -85,6 +85,7 @@ func serve() {
 	if err := conn.Send(wire.Ready, 0, wire.Hello{PID: os.Getpid()}, nil, nil); err != nil {
 		fatal(err)
 	}
+	go launch.MakeSeed()
 	go func() {
 		for range time.Tick(time.Second) {
 			launch.ReapStrangers()
