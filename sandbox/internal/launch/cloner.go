@@ -36,10 +36,12 @@ func stay(p *plan.Plan, name string, parent int) *plan.Plan {
 // clonerPatience is how long a cloner's steps may take. They wait for nothing.
 const clonerPatience = 5 * time.Second
 
-// begun waits until the process, which has been cloned, serves; if it does not, it is gone afterwards, and err says why.
+// begun waits until the process, which has been cloned if it ever will be, serves; if it does not, it is gone afterwards, and err says why.
 func (p *cloner) begun() error {
 	c := p.arena.ctl
-	p.pidfd = int(int32(atomic.LoadUint32(&c.pidfd)))
+	if p.pidfd = -1; atomic.LoadUint32(&c.pid) != 0 { // a clone3 that fails late has stored the number of a descriptor that it then took back
+		p.pidfd = int(int32(atomic.LoadUint32(&c.pidfd)))
+	}
 	for end := time.Now().Add(clonerPatience); atomic.LoadUint32(&c.ready) == 0; {
 		if p.gone() || time.Now().After(end) {
 			errno := atomic.LoadInt64(&c.errno)

@@ -328,25 +328,24 @@ func (b *box) adoptInit() (err error) {
 	return b.initLeaf.Adopt(b.init.pid)
 }
 
-// awaitProgram waits until PID 1 can be joined. The kernel tells of its exec a moment before the process has its new memory (exec_mmap in fs/exec.c), and
-// until then it has that of the launch, which an ordinary user may not look at: setns(2) would be refused.
+// awaitProgram waits until PID 1 can be joined, and can be put into a group. The kernel tells of its exec a moment before the process has its new memory (exec_mmap in fs/exec.c), and
+// until then it has that of the launch: an ordinary user may not look at that, setns(2) would be refused; and what shares this process's memory is to be in no group where memory may run out.
 func awaitProgram(pid int) {
-	if looksAnywhere() {
-		return
-	}
 	exe := fmt.Sprintf("/proc/%d/exe", pid)
 	for end := time.Now().Add(endPatience); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
-		if _, err := os.Readlink(exe); !errors.Is(err, os.ErrPermission) {
+		if is, err := os.Readlink(exe); !errors.Is(err, os.ErrPermission) && (err != nil || is != ownProgram()) {
 			return
 		}
 	}
 }
 
-// looksAnywhere tells whether this process may look at any other.
-var looksAnywhere = sync.OnceValue(func() bool {
-	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	return unix.Capget(&head, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_PTRACE) != 0
+// ownProgram is what /proc says that this process executes.
+var ownProgram = sync.OnceValue(func() string {
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return "" // then nobody's is looked at
+	}
+	return exe
 })
 
 func launchError(stage string, err error) error {
