@@ -55,14 +55,12 @@ type control struct {
 
 	iov [4]uint64 // of a process made ahead, see receive
 
-	firstPID uint32 // of the first process of a join
-
 	// Of a cloner:
 	stays uint32  // the walk does not end the process
 	bell  uint32  // 1: there is a job
 	ready uint32  // 1: it waits for one
 	job   uintptr // the control block of what it is to clone
-	call  uintptr // the arguments of clone3
+	call  uintptr // the arguments of clone3; 0: it is to walk on itself
 }
 
 // arena is memory outside the Go heap which the launched process reads and writes until its exec, whether it shares this process's memory or has but the region that all arenas lie in.

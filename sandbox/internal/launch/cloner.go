@@ -90,6 +90,17 @@ func (p *cloner) ring(job *control, args *cloneArgs, first int) {
 	futexWake(&c.bell)
 }
 
+// become has it walk the plan of c from its first step on, as which it is no cloner any more. Its own arena it has left when it has taken that step; that stays the cloner's until free.
+func (p *cloner) become(c *control) {
+	c.progress, c.first = 0, 0
+	own := p.arena.ctl
+	atomic.StoreUint32(&own.ready, 0)
+	own.call = 0
+	atomic.StoreUintptr(&own.job, uintptr(unsafe.Pointer(c)))
+	atomic.StoreUint32(&own.bell, 1)
+	futexWake(&own.bell)
+}
+
 // gone tells whether it has ended.
 func (p *cloner) gone() bool { return p.over.Load() || ended(p.pidfd) }
 

@@ -48,7 +48,11 @@ func (l *launch) clone() int {
 	case l.Listen != nil:
 		pid = l.cloneApart()
 	case l.seeded():
-		pid = theSeed.clone(l.ctl, &l.ctl.clone, &l.ctl.firstPID)
+		var err error
+		if l.seedling, err = theSeed.start(l.ctl); err != nil {
+			return -int(errnoOf(err))
+		}
+		pid = int(l.seedling.arena.ctl.pid)
 	case l.mourns == forever:
 		pid = onMother(l.cloneThere)
 	default:

@@ -55,13 +55,16 @@ func NewJoiner(base *plan.Plan, files ...int) (*Joiner, error) {
 	c := a.ctl
 	c.stays = 1
 	*(*int32)(unsafe.Pointer(&c.pidfd)) = -1
-	c.clone = clonerArgs(c)
-	if pid := theSeed.clone(c, &c.clone, &c.pid); pid < 0 {
+	it, err := theSeed.start(c)
+	if err != nil {
 		a.done()
-		return nil, errnoFrom(pid)
+		return nil, err
 	}
+	c.pid, c.pidfd = it.arena.ctl.pid, it.arena.ctl.pidfd
 	j := &Joiner{cloner: cloner{arena: a}, base: base}
-	if err := j.begun(); err != nil {
+	err = j.begun()
+	it.arena.done() // it has another one by now, or is gone
+	if err != nil {
 		return nil, err
 	}
 	return j, nil

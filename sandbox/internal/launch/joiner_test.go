@@ -4,6 +4,7 @@ package launch
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -88,15 +89,18 @@ func TestJoiner(t *testing.T) {
 	assert.Equal(t, "fffffffffffbfeff", procLine(t, j.number(), "status", "SigBlk:"), "all but the two that cannot be blocked")
 }
 
-// children are those that somebody has to wait for.
-func children(t *testing.T) (list []leaktest.Process) {
+// children are those that somebody has to wait for: all but the seed and its stock.
+func children(t *testing.T) []leaktest.Process {
 	t.Helper()
-	for _, p := range leaktest.Descendants(os.Getpid()) {
-		if p.Name != SeedName {
-			list = append(list, p)
+	theSeed.mu.Lock()
+	defer theSeed.mu.Unlock()
+	own := map[int]bool{}
+	for _, p := range append(theSeed.stock, theSeed.p) {
+		if p != nil {
+			own[int(p.arena.ctl.pid)] = true
 		}
 	}
-	return list
+	return slices.DeleteFunc(leaktest.Descendants(os.Getpid()), func(p leaktest.Process) bool { return own[p.PID] })
 }
 
 func waits(j *Joiner) bool { return j.arena.ctl.ready != 0 }

@@ -226,6 +226,7 @@ type launch struct {
 	*Request
 	*arena
 	first    atomic.Int64 // PID of the first process of Join and Copy
+	seedling *cloner      // which it was, or nil
 	joiner   *Joiner      // instead of it
 	apart    *apart       // with Listen
 	mourns   mourning
@@ -324,15 +325,10 @@ func (l *launch) setClone() {
 		inner.flags |= unix.CLONE_INTO_CGROUP
 		inner.cgroup = uint64(l.Cgroup)
 	}
-	switch l.Mode {
-	case Direct:
+	if l.Mode == Direct {
 		inner.exitSignal = uint64(unix.SIGCHLD)
 		c.clone = inner
 		return
-	default:
-		if l.seeded() {
-			c.clone = cloneArgs{flags: unix.CLONE_FILES | unix.CLONE_CLEAR_SIGHAND | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID, parentTID: uint64(uintptr(unsafe.Pointer(&c.firstPID)))}
-		}
 	}
 	// The first process sleeps until the second one's exec: it has to be there till then, for the memory to count as shared.
 	inner.flags |= unix.CLONE_VFORK
@@ -571,6 +567,10 @@ func (l *launch) reapFirst() {
 	if first := int(l.first.Load()); first != 0 {
 		reap(first)
 		l.first.Store(0)
+	}
+	if l.seedling != nil {
+		l.seedling.end()
+		l.seedling = nil
 	}
 }
 

@@ -25,12 +25,19 @@ import (
 // Whatever is in a job's cgroup before its exec shares its memory with none but its own first process, and never with this one. For the OOM killer takes everybody along who shares
 // the memory of its victim (__oom_kill_process in mm/oom_kill.c), and a job chooses when it strikes. It does spare what it knows as a vfork (in_vfork in include/linux/sched/mm.h), but
 // that ends a moment before the old memory is left, at the exec as at the death, and at once where the parent of the vfork is killed (wait_for_vfork_done in kernel/fork.c).
+//
+// Some copies of it are there before anybody needs them, so that a launch waits for no clone but its own second process's.
 type seed struct {
-	mu sync.Mutex // held for one clone at a time, which takes some microseconds
-	p  *cloner
+	mu    sync.Mutex // held for one clone at a time, which takes some microseconds
+	p     *cloner
+	stock []*cloner // copies that are nothing yet
+	busy  bool      // more of them are being made
 }
 
-// SeedName is what ps(1) calls the seed.
+// stockSize is how many launches at once find a copy.
+const stockSize = 2
+
+// SeedName is what ps(1) calls the seed, and what is nothing else yet.
 const SeedName = "belljar-seed"
 
 var theSeed seed
@@ -38,37 +45,110 @@ var theSeed seed
 // MakeSeed makes what the first launch would, while there is little memory to copy.
 func MakeSeed() {
 	theSeed.mu.Lock()
-	defer theSeed.mu.Unlock()
-	_ = theSeed.live() // a launch is told why there can be none
+	theSeed.busy = true
+	theSeed.mu.Unlock()
+	theSeed.fill()
 }
 
-// clone has the seed clone a process that walks the plan of c from its first step on, and returns its PID; negative: errno. args has it stored in pid.
-func (s *seed) clone(c *control, args *cloneArgs, pid *uint32) int {
+// start has a process walk the plan of c from its first step on. If it is nil, err says why there is none; otherwise the caller sees to its end.
+func (s *seed) start(c *control) (*cloner, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for range 2 {
-		if err := s.live(); err != nil {
-			return -int(errnoOf(err))
-		}
-		s.p.ring(c, args, 0)
-		if !s.p.awaitIdle(clonerPatience) { // somebody has killed it, perhaps before it has cloned anything
-			s.end()
-		}
-		if n := atomic.LoadUint32(pid); n != 0 {
-			return int(n)
-		}
-		if errno := atomic.LoadInt64(&c.errno); errno != 0 {
-			return -int(errno)
-		}
+	p, err := s.take()
+	if err != nil {
+		return nil, err
 	}
-	return -int(unix.EAGAIN)
+	p.become(c)
+	if !s.busy {
+		s.busy = true
+		go s.fill()
+	}
+	return p, nil
 }
 
-func (s *seed) end() {
-	if s.p != nil {
-		s.p.end()
-		s.p = nil
+func (s *seed) take() (*cloner, error) {
+	for len(s.stock) > 0 {
+		p := s.stock[len(s.stock)-1]
+		s.stock = s.stock[:len(s.stock)-1]
+		if !p.gone() {
+			return p, nil
+		}
+		p.end()
 	}
+	return s.copy()
+}
+
+func (s *seed) fill() {
+	for s.fillOne() {
+	}
+}
+
+// fillOne makes one copy, so that others get the lock in between, and tells whether there is another one to make.
+func (s *seed) fillOne() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy && len(s.stock) < stockSize {
+		p, err := s.copy()
+		if err == nil {
+			s.stock = append(s.stock, p)
+			return true
+		}
+		// A launch is told why there can be none.
+	}
+	s.busy = false
+	return false
+}
+
+// copy has the seed clone one that is nothing yet.
+func (s *seed) copy() (*cloner, error) {
+	a, err := newArenaIn(stay(&plan.Plan{Exec: -1}, SeedName, os.Getpid()), grabLittle)
+	if err != nil {
+		return nil, err
+	}
+	c := a.ctl
+	c.stays = 1
+	*(*int32)(unsafe.Pointer(&c.pidfd)) = -1
+	c.clone = clonerArgs(c)
+	if err := s.clone(c); err != nil {
+		a.done()
+		return nil, err
+	}
+	p := &cloner{arena: a}
+	return p, p.begun()
+}
+
+// clone has the seed clone the process of c.
+func (s *seed) clone(c *control) error {
+	for range 2 {
+		if err := s.live(); err != nil {
+			return err
+		}
+		s.p.ring(c, &c.clone, 0)
+		if !s.p.awaitIdle(clonerPatience) { // somebody has killed it, perhaps before it has cloned anything
+			s.p.end()
+			s.p = nil
+		}
+		if atomic.LoadUint32(&c.pid) != 0 {
+			return nil
+		}
+		if errno := atomic.LoadInt64(&c.errno); errno != 0 {
+			return fmt.Errorf("clone3: %w", errnoFrom(int(-errno)))
+		}
+	}
+	return unix.EAGAIN
+}
+
+// end ends the seed and what is nothing yet.
+func (s *seed) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = false
+	for _, p := range append(s.stock, s.p) {
+		if p != nil {
+			p.end()
+		}
+	}
+	s.stock, s.p = nil, nil
 }
 
 // live makes the process, unless it lives.
@@ -76,7 +156,10 @@ func (s *seed) live() error {
 	if s.p != nil && !s.p.gone() && s.p.awaitIdle(clonerPatience) {
 		return nil
 	}
-	s.end()
+	if s.p != nil {
+		s.p.end()
+		s.p = nil
+	}
 	p, err := newSeed()
 	if err == nil {
 		s.p = p

@@ -141,11 +141,11 @@ func TestOrphan(t *testing.T) {
 				for {
 					h.mu.Lock()
 					l := h.launch
-					if l != nil && l.ctl.progress == l.ctl.nsteps-2 {
-						first := int(l.first.Load())
-						if r.Joiner != nil {
-							first = j.number()
-						}
+					first := j.number()
+					if l != nil && r.Joiner == nil {
+						first = int(l.first.Load())
+					}
+					if l != nil && first > 0 && l.ctl.progress == l.ctl.nsteps-2 {
 						killed <- unix.Kill(first, unix.SIGKILL)
 						h.mu.Unlock()
 						return

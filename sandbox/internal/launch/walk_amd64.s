@@ -196,6 +196,8 @@ rung:
 	MOVQ	control_job(R13), R12
 	MOVQ	$SYS_clone3, AX
 	MOVQ	control_call(R13), DI
+	TESTQ	DI, DI
+	JEQ	second
 	MOVQ	$cloneArgs__size, SI
 	SYSCALL
 	TESTQ	AX, AX

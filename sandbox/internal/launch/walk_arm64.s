@@ -182,6 +182,7 @@ rung:
 	MOVW	ZR, control_bell(R20)
 	MOVD	control_job(R20), R19
 	MOVD	control_call(R20), R0
+	CBZ	R0, second
 	MOVD	$cloneArgs__size, R1
 	MOVD	$SYS_clone3, R8
 	SVC
