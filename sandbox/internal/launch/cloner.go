@@ -125,6 +125,11 @@ func (p *cloner) end() {
 	// Somebody else may have waited for it by now, see ReapStrangers, and another may have its number.
 	for unix.Waitid(unix.P_PIDFD, p.pidfd, nil, unix.WEXITED|unix.WALL, nil) == unix.EINTR {
 	}
+	p.forget()
+}
+
+// forget gives back what it had when it has been waited for.
+func (p *cloner) forget() {
 	p.over.Store(true)
 	closeFD(p.pidfd)
 	p.arena.done()

@@ -569,7 +569,7 @@ func (l *launch) reapFirst() {
 		l.first.Store(0)
 	}
 	if l.seedling != nil {
-		l.seedling.end()
+		l.seedling.forget()
 		l.seedling = nil
 	}
 }

@@ -28,10 +28,10 @@ import (
 //
 // Some copies of it are there before anybody needs them, so that a launch waits for no clone but its own second process's.
 type seed struct {
-	mu    sync.Mutex // held for one clone at a time, which takes some microseconds
+	mu    sync.Mutex
 	p     *cloner
-	stock []*cloner // copies that are nothing yet
-	busy  bool      // more of them are being made
+	stock []*cloner // copies that are nothing yet, and may not be there yet
+	steps *plan.Plan
 }
 
 // stockSize is how many launches at once find a copy.
@@ -45,63 +45,73 @@ var theSeed seed
 // MakeSeed makes what the first launch would, while there is little memory to copy.
 func MakeSeed() {
 	theSeed.mu.Lock()
-	theSeed.busy = true
-	theSeed.mu.Unlock()
-	theSeed.fill()
+	defer theSeed.mu.Unlock()
+	if theSeed.live() == nil { // a launch is told why there can be none
+		theSeed.restock()
+	}
 }
 
-// start has a process walk the plan of c from its first step on. If it is nil, err says why there is none; otherwise the caller sees to its end.
+// start has a process walk the plan of c from its first step on. If there can be none, err says why; otherwise the caller sees to its end.
 func (s *seed) start(c *control) (*cloner, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.take()
-	if err != nil {
-		return nil, err
+	p := s.ready()
+	if p == nil {
+		var err error
+		if p, err = s.copy(); err != nil {
+			return nil, err
+		}
 	}
 	p.become(c)
-	if !s.busy {
-		s.busy = true
-		go s.fill()
-	}
+	s.restock()
 	return p, nil
 }
 
-func (s *seed) take() (*cloner, error) {
+// ready returns one of the stock; nil: there is none.
+func (s *seed) ready() *cloner {
 	for len(s.stock) > 0 {
-		p := s.stock[len(s.stock)-1]
-		s.stock = s.stock[:len(s.stock)-1]
+		i := max(slices.IndexFunc(s.stock, (*cloner).idle), 0)
+		p := s.stock[i]
+		s.stock = slices.Delete(s.stock, i, i+1)
+		if !p.idle() {
+			s.settle()
+		}
+		if p.begun() != nil {
+			continue // it was never made, or somebody has killed it
+		}
 		if !p.gone() {
-			return p, nil
+			return p
 		}
 		p.end()
 	}
-	return s.copy()
+	return nil
 }
 
-func (s *seed) fill() {
-	for s.fillOne() {
+// settle returns when the seed is making nothing: what it has been told to make is there by then, or never will be.
+func (s *seed) settle() {
+	if s.p != nil && !s.p.awaitIdle(clonerPatience) { // somebody has killed it
+		s.p.end()
+		s.p = nil
 	}
 }
 
-// fillOne makes one copy, so that others get the lock in between, and tells whether there is another one to make.
-func (s *seed) fillOne() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.busy && len(s.stock) < stockSize {
-		p, err := s.copy()
-		if err == nil {
-			s.stock = append(s.stock, p)
-			return true
-		}
-		// A launch is told why there can be none.
+// restock has the seed make another copy, without waiting for it, if it has nothing else to do.
+func (s *seed) restock() {
+	if s.p == nil || !s.p.idle() || s.p.gone() || len(s.stock) == stockSize {
+		return
 	}
-	s.busy = false
-	return false
+	if p, err := s.blank(); err == nil { // a launch is told why there can be none
+		s.p.ring(p.arena.ctl, &p.arena.ctl.clone, 0)
+		s.stock = append(s.stock, p)
+	}
 }
 
-// copy has the seed clone one that is nothing yet.
-func (s *seed) copy() (*cloner, error) {
-	a, err := newArenaIn(stay(&plan.Plan{Exec: -1}, SeedName, os.Getpid()), grabLittle)
+// blank is a copy before it is made.
+func (s *seed) blank() (*cloner, error) {
+	if s.steps == nil {
+		s.steps = stay(&plan.Plan{Exec: -1}, SeedName, os.Getpid())
+	}
+	a, err := newArenaIn(s.steps, grabLittle)
 	if err != nil {
 		return nil, err
 	}
@@ -109,54 +119,54 @@ func (s *seed) copy() (*cloner, error) {
 	c.stays = 1
 	*(*int32)(unsafe.Pointer(&c.pidfd)) = -1
 	c.clone = clonerArgs(c)
-	if err := s.clone(c); err != nil {
-		a.done()
-		return nil, err
-	}
-	p := &cloner{arena: a}
-	return p, p.begun()
+	return &cloner{arena: a, pidfd: -1}, nil
 }
 
-// clone has the seed clone the process of c.
-func (s *seed) clone(c *control) error {
+// copy makes one that is nothing yet.
+func (s *seed) copy() (*cloner, error) {
+	p, err := s.blank()
+	if err != nil {
+		return nil, err
+	}
+	c := p.arena.ctl
 	for range 2 {
 		if err := s.live(); err != nil {
-			return err
+			p.arena.done()
+			return nil, err
 		}
 		s.p.ring(c, &c.clone, 0)
-		if !s.p.awaitIdle(clonerPatience) { // somebody has killed it, perhaps before it has cloned anything
-			s.p.end()
-			s.p = nil
-		}
+		s.settle()
 		if atomic.LoadUint32(&c.pid) != 0 {
-			return nil
+			return p, p.begun()
 		}
 		if errno := atomic.LoadInt64(&c.errno); errno != 0 {
-			return fmt.Errorf("clone3: %w", errnoFrom(int(-errno)))
+			p.arena.done()
+			return nil, fmt.Errorf("clone3: %w", errnoFrom(int(-errno)))
 		}
 	}
-	return unix.EAGAIN
+	p.arena.done()
+	return nil, unix.EAGAIN
 }
 
 // end ends the seed and what is nothing yet.
 func (s *seed) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy = false
-	for _, p := range append(s.stock, s.p) {
-		if p != nil {
-			p.end()
-		}
+	for p := s.ready(); p != nil; p = s.ready() {
+		p.end()
 	}
-	s.stock, s.p = nil, nil
+	if s.p != nil {
+		s.p.end()
+		s.p = nil
+	}
 }
 
 // live makes the process, unless it lives.
 func (s *seed) live() error {
-	if s.p != nil && !s.p.gone() && s.p.awaitIdle(clonerPatience) {
-		return nil
-	}
-	if s.p != nil {
+	if s.settle(); s.p != nil {
+		if !s.p.gone() {
+			return nil
+		}
 		s.p.end()
 		s.p = nil
 	}
