@@ -217,7 +217,7 @@ func TestKilledDuringSetup(t *testing.T) {
 		dir := withGate(t)
 		before := leaktest.Take()
 		h, pass := atGate(t, dir, m.call, m.object, m.where, "signed")
-		assert.NotEmpty(t, leaktest.Descendants(h.zygote), "the control: somebody waits there")
+		assert.NotEmpty(t, sandboxed(h.zygote), "the control: somebody waits there")
 		if i%2 == 0 {
 			h.kill()
 		} else {
@@ -238,7 +238,7 @@ func TestCase82ParentDeathSignal(t *testing.T) {
 		dir := withGate(t)
 		before := leaktest.Take()
 		h, pass := atGate(t, dir, "move_mount", "/proc", "inside", signal)
-		inside := leaktest.Descendants(h.zygote)
+		inside := sandboxed(h.zygote)
 		require.NotEmpty(t, inside)
 		require.NoError(t, unix.Kill(h.cmd.Process.Pid, unix.SIGSTOP))
 		require.NoError(t, unix.Kill(h.zygote, unix.SIGKILL))

@@ -328,7 +328,7 @@ func TestDirectHostStopped(t *testing.T) {
 	before := leaktest.Take()
 	h := startHost(t, "direct stopped sleep_1000")
 	asleep := func() (n int) {
-		for _, p := range leaktest.Descendants(h.zygote) {
+		for _, p := range sandboxed(h.zygote) {
 			if p.Name == "sleep" || p.Name == "sh" {
 				n++
 			}

@@ -171,7 +171,7 @@ func TestHostKilled(t *testing.T) {
 				before := leaktest.Take()
 				h := startHost(t, m.part)
 				if strings.HasPrefix(m.part, "commands") || m.part == "asked" {
-					assert.NotEmpty(t, leaktest.Descendants(h.zygote), "the control: while it lives there is something")
+					assert.NotEmpty(t, sandboxed(h.zygote), "the control: while it lives there is something")
 				}
 				time.Sleep(d)
 				h.kill()
@@ -189,7 +189,7 @@ func TestHostAndZygoteKilled(t *testing.T) {
 	h := startHost(t, "commands 3")
 	left := groupsOf(h.zygote)
 	require.NoError(t, unix.Kill(h.cmd.Process.Pid, unix.SIGSTOP)) // so that it cannot react to its zygote's death
-	inside := leaktest.Descendants(h.zygote)
+	inside := sandboxed(h.zygote)
 	assert.NotEmpty(t, inside)
 	require.NoError(t, unix.Kill(h.zygote, unix.SIGKILL))
 	h.kill()

@@ -46,7 +46,7 @@ func TestZygoteKilled(t *testing.T) {
 	require.NoError(t, err)
 	z, err := currentZygote()
 	require.NoError(t, err)
-	inside := leaktest.Descendants(z.pid)
+	inside := sandboxed(z.pid)
 	require.NotEmpty(t, inside)
 	files := idle.FS()
 

@@ -89,13 +89,13 @@ func TestJoiner(t *testing.T) {
 	assert.Equal(t, "fffffffffffbfeff", procLine(t, j.number(), "status", "SigBlk:"), "all but the two that cannot be blocked")
 }
 
-// children are those that somebody has to wait for: all but the seed and its stock.
+// children are those that somebody has to wait for: all but the seed and its copy.
 func children(t *testing.T) []leaktest.Process {
 	t.Helper()
 	theSeed.mu.Lock()
 	defer theSeed.mu.Unlock()
 	own := map[int]bool{}
-	for _, p := range append(theSeed.stock, theSeed.p) {
+	for _, p := range []*cloner{theSeed.p, theSeed.next} {
 		if p != nil {
 			own[int(p.arena.ctl.pid)] = true
 		}

@@ -26,16 +26,13 @@ import (
 // the memory of its victim (__oom_kill_process in mm/oom_kill.c), and a job chooses when it strikes. It does spare what it knows as a vfork (in_vfork in include/linux/sched/mm.h), but
 // that ends a moment before the old memory is left, at the exec as at the death, and at once where the parent of the vfork is killed (wait_for_vfork_done in kernel/fork.c).
 //
-// Some copies of it are there before anybody needs them, so that a launch waits for no clone but its own second process's.
+// A copy of it is there before anybody needs one, so that a launch waits for no clone but its own second process's.
 type seed struct {
 	mu    sync.Mutex
 	p     *cloner
-	stock []*cloner // copies that are nothing yet, and may not be there yet
+	next  *cloner // the copy, which may not be there yet
 	steps *plan.Plan
 }
-
-// stockSize is how many launches at once find a copy.
-const stockSize = 2
 
 // SeedName is what ps(1) calls the seed, and what is nothing else yet.
 const SeedName = "belljar-seed"
@@ -67,24 +64,23 @@ func (s *seed) start(c *control) (*cloner, error) {
 	return p, nil
 }
 
-// ready returns one of the stock; nil: there is none.
+// ready returns the copy that was to be there; nil: there is none.
 func (s *seed) ready() *cloner {
-	for len(s.stock) > 0 {
-		i := max(slices.IndexFunc(s.stock, (*cloner).idle), 0)
-		p := s.stock[i]
-		s.stock = slices.Delete(s.stock, i, i+1)
-		if !p.idle() {
-			s.settle()
-		}
-		if p.begun() != nil {
-			continue // it was never made, or somebody has killed it
-		}
-		if !p.gone() {
-			return p
-		}
-		p.end()
+	p := s.next
+	if s.next = nil; p == nil {
+		return nil
 	}
-	return nil
+	if !p.idle() {
+		s.settle()
+	}
+	if p.begun() != nil {
+		return nil // it was never made, or somebody has killed it
+	}
+	if p.gone() {
+		p.end()
+		return nil
+	}
+	return p
 }
 
 // settle returns when the seed is making nothing: what it has been told to make is there by then, or never will be.
@@ -95,14 +91,14 @@ func (s *seed) settle() {
 	}
 }
 
-// restock has the seed make another copy, without waiting for it, if it has nothing else to do.
+// restock has the seed make another copy, without waiting for it.
 func (s *seed) restock() {
-	if s.p == nil || !s.p.idle() || s.p.gone() || len(s.stock) == stockSize {
+	if s.p == nil || !s.p.idle() || s.p.gone() || s.next != nil {
 		return
 	}
 	if p, err := s.blank(); err == nil { // a launch is told why there can be none
 		s.p.ring(p.arena.ctl, &p.arena.ctl.clone, 0)
-		s.stock = append(s.stock, p)
+		s.next = p
 	}
 }
 
@@ -152,7 +148,7 @@ func (s *seed) copy() (*cloner, error) {
 func (s *seed) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for p := s.ready(); p != nil; p = s.ready() {
+	if p := s.ready(); p != nil {
 		p.end()
 	}
 	if s.p != nil {
