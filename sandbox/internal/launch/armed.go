@@ -53,7 +53,8 @@ func (rd *Ready) release() {
 	rd.l.finish(nil)
 }
 
-// Follow goes with an armed process that somebody has used until it has called execve, as Launch does. received is false for one that died before it had anything to do.
+// Follow goes with an armed process that somebody has used until it has called execve, as Launch does. received is false for one that died before it had anything to do; with an error, for one
+// that never came to its last step, which is the execve.
 func (rd *Ready) Follow(until time.Time) (p *Process, received bool, err error) {
 	l := rd.l
 	own := *l.Request
@@ -62,7 +63,7 @@ func (rd *Ready) Follow(until time.Time) (p *Process, received bool, err error) 
 	p, err = l.deliver(func() (*Process, error) {
 		_ = unix.Close(rd.sock)
 		p, err := l.conclude()
-		received = rd.Received()
+		received = rd.Received() && (err == nil || atomic.LoadInt64(&l.ctl.progress) >= l.ctl.nsteps-1)
 		return p, err
 	})
 	return p, received, err

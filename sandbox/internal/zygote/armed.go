@@ -282,7 +282,7 @@ func (z *zygote) followArmed(conn *wire.Conn, m *wire.Message) {
 	a.forget()
 }
 
-// accompany waits until the program of a command that is ours from now on is executed. Otherwise it has never run.
+// accompany waits until the program of a command that is ours from now on is executed. Otherwise it has never run, unless received is true with an error, see unrun.
 func (a *armed) accompany() (received bool, err error) {
 	c := a.command
 	proc, received, err := a.ready.Follow(deadline(c.req.Launch.Timeout))
@@ -304,7 +304,7 @@ func (a *armed) accompany() (received bool, err error) {
 	return true, nil
 }
 
-// unrun is the answer about a command of which accompany returned that; nil: its program runs. Where a launch was given up that had something to do, the program may have been executed in the very
+// unrun is the answer about a command of which accompany returned that; nil: its program runs. Where a launch was given up that had come to the execve, the program may have been executed in the very
 // moment: it is not to be started in another way.
 func unrun(received bool, err error) *wire.Answer {
 	switch {
