@@ -18,13 +18,14 @@ import (
 // would count as the job's memory, is there before it, since whoever has cloned it has read from that arena.
 type region struct {
 	mu   sync.Mutex
+	want int // addresses, not memory; 0: regionLeast
 	mem  []byte
 	used int           // from the start, in slabs
 	free map[int][]int // offsets of what nobody has, by size
 }
 
 const (
-	regionMost  = 1 << 30 // addresses, not memory
+	regionMost  = 1 << 30 // for a process that launches others without end
 	regionLeast = 1 << 25
 	slab        = 2 << 20 // what a page table of the last level maps
 )
@@ -36,7 +37,7 @@ func (r *region) reserve() (err error) {
 	if r.mem != nil {
 		return nil
 	}
-	for size := regionMost; size >= regionLeast; size /= 2 {
+	for size := max(r.want, regionLeast); size >= regionLeast; size /= 2 {
 		if r.mem, err = unix.Mmap(-1, 0, size+slab, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE); err == nil {
 			r.used = -int(addressOf(r.mem)) & (slab - 1)
 			r.free = map[int][]int{}
@@ -44,6 +45,13 @@ func (r *region) reserve() (err error) {
 		}
 	}
 	return fmt.Errorf("reserve %d MiB of addresses: %w", regionLeast>>20, err)
+}
+
+// grow has the region be large, if nothing lies in it yet.
+func (r *region) grow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.want = regionMost
 }
 
 // whole is where the region lies.

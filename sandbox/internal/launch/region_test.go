@@ -16,6 +16,7 @@ import (
 // Nobody's memory is anybody else's, and none that fits into a slab lies in two.
 func TestRegion(t *testing.T) {
 	var r region
+	r.grow()
 	var mu sync.Mutex
 	held := map[uintptr]int{}
 	var wg sync.WaitGroup
@@ -78,6 +79,24 @@ func TestRegionIsFull(t *testing.T) {
 	assert.Equal(t, addressOf(big), addressOf(again))
 	assert.Zero(t, again[0], "the pages were given back")
 	require.NoError(t, unix.Munmap(r.mem))
+}
+
+// It is as large as it was asked to be before it was needed.
+func TestRegionGrows(t *testing.T) {
+	for _, want := range []int{regionLeast, regionMost} {
+		var r region
+		if want == regionMost {
+			r.grow()
+		}
+		_, err := r.take(1)
+		require.NoError(t, err)
+		assert.Len(t, r.mem, want+slab)
+		r.grow()
+		_, err = r.take(slab)
+		require.NoError(t, err)
+		assert.Len(t, r.mem, want+slab)
+		require.NoError(t, unix.Munmap(r.mem))
+	}
 }
 
 func TestClasses(t *testing.T) {

@@ -32,9 +32,10 @@ var slots struct {
 	sets []slotSet
 }
 
-// ReserveSlots keeps low descriptor numbers for launches, as far as nobody has them. It is for a process that holds many descriptors, and comes before anything is
+// ReserveSlots keeps low descriptor numbers for launches, as far as nobody has them, and room for many launches at once. It is for a process that holds many descriptors, and comes before anything is
 // launched.
 func ReserveSlots() error {
+	arenas.grow()
 	slots.Lock()
 	defer slots.Unlock()
 	if slots.sets != nil {
