@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Between its clone and its exec a command is in the job's cgroup and shares the zygote's memory. The OOM killer, called by other commands of the
-// sandbox, would take it for the largest process there, and kill the zygote with it.
+// Between its clone and its exec a command is in the job's cgroup. Did it share the zygote's memory, the OOM killer, called by other commands of the sandbox, would take it for the
+// largest process there, and kill the zygote with it.
 func TestZygoteOutlivesOOMKills(t *testing.T) {
 	t.Parallel()
 	sb := grouped(t, standing(t, WithMemory("16m")))

@@ -56,7 +56,7 @@ type zygote struct {
 
 // serve runs the zygote until the host program is gone.
 func serve() {
-	// From here on no process may look into this one's memory, which every launched process shares until its exec.
+	// From here on no process may look into this one's memory, which launched processes share until their exec, or have parts of.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	_ = os.WriteFile("/proc/self/comm", []byte(Name), 0)
 	unix.Umask(0)
