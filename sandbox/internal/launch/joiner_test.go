@@ -94,6 +94,7 @@ func children(t *testing.T) []leaktest.Process {
 	t.Helper()
 	theSeed.mu.Lock()
 	defer theSeed.mu.Unlock()
+	theSeed.settle()
 	own := map[int]bool{}
 	for _, p := range []*cloner{theSeed.p, theSeed.next} {
 		if p != nil {
