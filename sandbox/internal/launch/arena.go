@@ -3,6 +3,7 @@
 package launch
 
 import (
+	"os"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -269,12 +270,22 @@ func grabLittle(size int) (*arena, error) {
 	return mapArena(littleArena)
 }
 
+// populate has all pages of an arena be there: one that a process in a job's cgroup were the first to touch would count as the job's.
+func populate(mem []byte) {
+	if unix.Madvise(mem, unix.MADV_POPULATE_WRITE) == nil { // Linux 5.14
+		return
+	}
+	for i := 0; i < len(mem); i += os.Getpagesize() {
+		mem[i] = 0
+	}
+}
+
 func mapArena(size int) (*arena, error) {
 	mem, err := arenas.take(size)
 	if err != nil {
 		return nil, err
 	}
-	_ = unix.Madvise(mem, unix.MADV_POPULATE_WRITE) // Linux 5.14; otherwise they come one by one
+	populate(mem)
 	return &arena{mem: mem, ctl: (*control)(unsafe.Pointer(&mem[0]))}, nil
 }
 

@@ -14,8 +14,8 @@ import (
 // region is the one mapping that all arenas lie in, shared with whoever is forked from this process: so processes that have nothing else of this process's memory, see seed, find an arena
 // where this process has it, however late it is made.
 //
-// Pages come with their use. What lies in a page table of the second level is never of two arenas' halves: the page table that a process in a job's cgroup would need for an arena, which
-// would count as the job's memory, is there before it, since whoever has cloned it has read from that arena.
+// No arena lies in two page tables of the last level: the one that a process in a job's cgroup needs for its arena, and that would count as the job's memory, is there before it, since
+// whoever clones that process reads the arguments for it from there.
 type region struct {
 	mu   sync.Mutex
 	want int // addresses, not memory; 0: regionLeast
