@@ -33,6 +33,22 @@ func stay(p *plan.Plan, name string, parent int) *plan.Plan {
 	return &own
 }
 
+// newClonerArena has a cloner's plan in it.
+func newClonerArena(p *plan.Plan) (*arena, error) {
+	a, err := newArenaIn(p, func(size int) (*arena, error) {
+		if size > littleArena {
+			return mapArena(size) // one of the usual size has far more than a process needs that stays
+		}
+		return grabLittle(size)
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.ctl.stays = 1
+	*(*int32)(unsafe.Pointer(&a.ctl.pidfd)) = -1
+	return a, nil
+}
+
 // clonerPatience is how long a cloner's steps may take. They wait for nothing.
 const clonerPatience = 5 * time.Second
 
@@ -79,7 +95,7 @@ func (p *cloner) awaitIdle(d time.Duration) bool {
 	return true
 }
 
-// ring has it clone a process with these arguments, which walks on with the step first of job's. It must be idle.
+// ring has it clone a process with these arguments, or become that process if they are nil, which walks on with the step first of job's. It must be idle.
 func (p *cloner) ring(job *control, args *cloneArgs, first int) {
 	job.progress, job.first = int64(max(first-1, 0)), int64(first)
 	c := p.arena.ctl
@@ -90,16 +106,8 @@ func (p *cloner) ring(job *control, args *cloneArgs, first int) {
 	futexWake(&c.bell)
 }
 
-// become has it walk the plan of c from its first step on, as which it is no cloner any more. Its own arena it has left when it has taken that step; that stays the cloner's until free.
-func (p *cloner) become(c *control) {
-	c.progress, c.first = 0, 0
-	own := p.arena.ctl
-	atomic.StoreUint32(&own.ready, 0)
-	own.call = 0
-	atomic.StoreUintptr(&own.job, uintptr(unsafe.Pointer(c)))
-	atomic.StoreUint32(&own.bell, 1)
-	futexWake(&own.bell)
-}
+// become has it walk the plan of c from its first step on, as which it is no cloner any more. Its own arena it has left when it has taken that step; that stays the cloner's until forget.
+func (p *cloner) become(c *control) { p.ring(c, nil, 0) }
 
 // gone tells whether it has ended.
 func (p *cloner) gone() bool { return p.over.Load() || ended(p.pidfd) }
@@ -113,9 +121,7 @@ func (p *cloner) kill() {
 
 // await waits for its end.
 func (p *cloner) await() {
-	for !p.gone() {
-		fds := []unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}
-		_, _ = unix.Poll(fds, 100)
+	for !p.over.Load() && !endsIn(p.pidfd, 100) {
 	}
 }
 
@@ -136,11 +142,14 @@ func (p *cloner) forget() {
 }
 
 // ended tells whether the process has ended that a descriptor is of.
-func ended(pidfd int) bool {
+func ended(pidfd int) bool { return endsIn(pidfd, 0) }
+
+// endsIn is ended after that many milliseconds, or as soon as it is true.
+func endsIn(pidfd, wait int) bool {
 	if pidfd < 0 {
 		return true
 	}
 	fds := [1]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds[:], 0)
+	n, err := unix.Poll(fds[:], wait)
 	return err == nil && n == 1
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"sync"
-	"unsafe"
 
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
 )
@@ -40,12 +39,7 @@ func NewJoiner(base *plan.Plan, files ...int) (*Joiner, error) {
 		return nil, errNoFork
 	}
 	p := stay(&plan.Plan{Data: base.Data, Relocs: base.Relocs, Regs: base.Regs, Exec: -1, Child: base.Child[:fork]}, JoinerName, os.Getpid())
-	a, err := newArenaIn(p, func(size int) (*arena, error) {
-		if size > littleArena {
-			return mapArena(size) // one of the usual size has far more than a process needs that stays
-		}
-		return grabLittle(size)
-	})
+	a, err := newClonerArena(p)
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +47,6 @@ func NewJoiner(base *plan.Plan, files ...int) (*Joiner, error) {
 		*a.reg(base.Inputs[i]) = int64(fd)
 	}
 	c := a.ctl
-	c.stays = 1
-	*(*int32)(unsafe.Pointer(&c.pidfd)) = -1
 	it, err := theSeed.start(c)
 	if err != nil {
 		a.done()

@@ -83,12 +83,16 @@ func (s *seed) ready() *cloner {
 	return p
 }
 
-// settle returns when the seed is making nothing: what it has been told to make is there by then, or never will be.
+// settle returns when the seed is making nothing, or is no more: what it has been told to make is there by then, or never will be.
 func (s *seed) settle() {
-	if s.p != nil && !s.p.awaitIdle(clonerPatience) { // somebody has killed it
-		s.p.end()
-		s.p = nil
+	if s.p != nil && (!s.p.awaitIdle(clonerPatience) || s.p.gone()) { // somebody has killed it
+		s.drop()
 	}
+}
+
+func (s *seed) drop() {
+	s.p.end()
+	s.p = nil
 }
 
 // restock has the seed make another copy, without waiting for it.
@@ -107,14 +111,11 @@ func (s *seed) blank() (*cloner, error) {
 	if s.steps == nil {
 		s.steps = stay(&plan.Plan{Exec: -1}, SeedName, os.Getpid())
 	}
-	a, err := newArenaIn(s.steps, grabLittle)
+	a, err := newClonerArena(s.steps)
 	if err != nil {
 		return nil, err
 	}
-	c := a.ctl
-	c.stays = 1
-	*(*int32)(unsafe.Pointer(&c.pidfd)) = -1
-	c.clone = clonerArgs(c)
+	a.ctl.clone = clonerArgs(a.ctl)
 	return &cloner{arena: a, pidfd: -1}, nil
 }
 
@@ -152,19 +153,14 @@ func (s *seed) end() {
 		p.end()
 	}
 	if s.p != nil {
-		s.p.end()
-		s.p = nil
+		s.drop()
 	}
 }
 
 // live makes the process, unless it lives.
 func (s *seed) live() error {
 	if s.settle(); s.p != nil {
-		if !s.p.gone() {
-			return nil
-		}
-		s.p.end()
-		s.p = nil
+		return nil
 	}
 	p, err := newSeed()
 	if err == nil {
@@ -178,13 +174,11 @@ func newSeed() (*cloner, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := newArenaIn(steps, grabLittle)
+	a, err := newClonerArena(steps)
 	if err != nil {
 		return nil, err
 	}
 	c := a.ctl
-	c.stays = 1
-	*(*int32)(unsafe.Pointer(&c.pidfd)) = -1
 	// It is made by a process that shares memory, of which the kernel forgets where the C library has it keep the number of its CPU (rseq(2)): that is memory it gives back.
 	c.clone = cloneArgs{flags: unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_CLEAR_SIGHAND, exitSignal: uint64(unix.SIGCHLD)}
 	c.inner = clonerArgs(c)
