@@ -137,10 +137,8 @@ func (g *groups) noting() (dir string, undo func(), err error) {
 	if p == nil {
 		return "", nil, errNotYet
 	}
-	for _, d := range p.owner.Parent().Dirs {
-		if d.Version == 2 {
-			return d.Path, func() {}, nil
-		}
+	if dir := unifiedDir(p.owner.Parent().Dirs); dir != "" {
+		return dir, func() {}, nil
 	}
 	h, err := cgroup.Detect()
 	if err != nil {
@@ -185,12 +183,20 @@ func (g *groups) noNote() {
 	g.lost = true
 }
 
+// unifiedDir is the path of the directory that is of v2; "": there is none.
+func unifiedDir(dirs []cgroup.Dir) string {
+	for _, d := range dirs {
+		if d.Version == 2 {
+			return d.Path
+		}
+	}
+	return ""
+}
+
 // withNoted is a place where programs that are gone have left their groups, with that of v2 where they may have left one too.
 func withNoted(base cgroup.Parent) cgroup.Parent {
-	for _, d := range base.Dirs {
-		if d.Version == 2 {
-			return base
-		}
+	if unifiedDir(base.Dirs) != "" {
+		return base
 	}
 	if h, err := cgroup.Detect(); err == nil {
 		if own, ok := h.Unified(); ok {

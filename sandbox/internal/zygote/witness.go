@@ -144,10 +144,8 @@ func (w *witness) covers(group *cgroup.Manager, noted bool) bool {
 	if w.dir == "" || group == nil {
 		return false
 	}
-	for _, d := range group.Describe().Dirs {
-		if d.Version == 2 {
-			return strings.HasPrefix(d.Path+"/", w.dir+"/")
-		}
+	if dir := unifiedDir(group.Describe().Dirs); dir != "" {
+		return strings.HasPrefix(dir+"/", w.dir+"/")
 	}
 	return noted
 }
