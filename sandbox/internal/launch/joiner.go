@@ -29,8 +29,8 @@ const JoinerName = "belljar-joiner"
 
 var errNoFork = errors.New("the plan has no process to join with")
 
-// errJoinerGone: the launch has not begun.
-var errJoinerGone = errors.New("the joiner is gone")
+// errFirstGone: somebody has killed the first process, or the joiner, and the launch has not begun.
+var errFirstGone = errors.New("the first process of a launch has been killed")
 
 // NewJoiner walks the steps before the fork of base; files are the first of its inputs.
 func NewJoiner(base *plan.Plan, files ...int) (*Joiner, error) {

@@ -110,10 +110,13 @@ func Launch(r *Request) (*Process, error) {
 		}
 	}
 	p, err := r.launch()
-	if err == errJoinerGone {
+	if err == errFirstGone {
 		again := *r
 		again.Joiner = nil
-		return again.launch()
+		p, err = again.launch()
+	}
+	if err == errFirstGone {
+		return nil, fmt.Errorf("%w: %w", err, unix.EINTR)
 	}
 	return p, err
 }
@@ -232,6 +235,7 @@ type launch struct {
 	mourns   mourning
 	lost     bool  // Mounts could not be entered
 	stopping bool  // killed through its handle
+	forsaken bool  // by its first process, before there was a second one
 	opened   []int // by the parent's own steps: they serve the launch only
 	kept     int64 // see Request.Keep
 
@@ -287,9 +291,10 @@ func (l *launch) conclude() (*Process, error) {
 	if l.joiner != nil {
 		defer l.joiner.leave()
 	}
-	if p.PID == 0 && l.joiner != nil && l.joiner.gone() {
+	if p.PID == 0 && (l.joiner != nil && l.joiner.gone() || l.forsaken) {
+		l.reapFirst()
 		l.finish(nil)
-		return nil, errJoinerGone
+		return nil, errFirstGone
 	}
 	if l.apart != nil && l.ctl.errno != 0 && p.PIDFD >= 0 {
 		_ = unix.PidfdSendSignal(p.PIDFD, unix.SIGKILL, nil, 0) // its last calls may wait for an answer that nobody gives
@@ -539,7 +544,11 @@ func (l *launch) orphaned() bool {
 		return false
 	}
 	if atomic.LoadUint32(&l.ctl.pid) == 0 {
-		if l.joiner == nil && l.ctl.errno == 0 {
+		switch {
+		case l.joiner != nil || l.ctl.errno != 0:
+		case l.seedling != nil:
+			l.forsaken = true
+		default:
 			l.ctl.errno = int64(unix.EINTR)
 		}
 	} else {

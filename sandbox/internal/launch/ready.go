@@ -73,7 +73,7 @@ func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, er
 		_ = unix.Close(pair[0])
 		l.leaveSlots() // before somebody else has the arena
 		a.done()
-		return nil, errJoinerGone
+		return nil, errFirstGone
 	}
 	l.joiner = j
 	rd := &Ready{l: l, sock: pair[0]}
@@ -85,7 +85,7 @@ func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, er
 			l.leaveSlots()
 			rd.Discard()
 			if errno == 0 {
-				return nil, errJoinerGone
+				return nil, errFirstGone
 			}
 			return nil, errno
 		}

@@ -162,6 +162,53 @@ func TestOrphan(t *testing.T) {
 	}
 }
 
+// A first process that is killed before it has made the second one is replaced by another, once.
+func TestFirstProcessKilled(t *testing.T) {
+	for name, kills := range map[string]int{"once": 1, "twice": 2} {
+		t.Run(name, func(t *testing.T) {
+			var gate [2]int
+			require.NoError(t, unix.Pipe2(gate[:], unix.O_CLOEXEC))
+			defer closeFD(gate[0])
+			defer closeFD(gate[1])
+			b := builder(Direct)
+			in := b.Input("gate")
+			b.Call(unix.SYS_READ, "read", "gate", plan.R(in), b.Bytes(make([]byte, 8), ""), plan.Int(1))
+			forkStep(b)
+			var h Handle
+			done := make(chan error)
+			go func() {
+				defer close(done)
+				killed := map[int]bool{}
+				for end := time.Now().Add(time.Minute); len(killed) < kills && time.Now().Before(end); time.Sleep(time.Millisecond) {
+					h.mu.Lock()
+					if h.launch != nil {
+						if first := int(h.launch.first.Load()); first > 0 && !killed[first] {
+							killed[first] = true
+							if err := unix.Kill(first, unix.SIGKILL); err != nil {
+								done <- err
+							}
+						}
+					}
+					h.mu.Unlock()
+				}
+				if _, err := unix.Write(gate[1], []byte("x")); err != nil {
+					done <- err
+				}
+			}()
+			p, err := Launch(&Request{Plan: after(b.Plan(), func(*plan.Builder) {}), Files: []int{gate[0]}, Mode: Join, Cgroup: -1, Handle: &h})
+			require.NoError(t, <-done)
+			if kills == 1 {
+				require.NoError(t, err)
+				assert.Equal(t, 0, wait(t, p).ExitStatus())
+			} else {
+				require.ErrorIs(t, err, unix.EINTR)
+				assert.Nil(t, p)
+			}
+			assert.Empty(t, children(t))
+		})
+	}
+}
+
 func TestKernelMaps(t *testing.T) {
 	own, top := kernelMaps([]byte(`00400000-00500000 r-xp 00000000 fe:00 1     /bin/x y
 c000000000-c000400000 rw-p 00000000 00:00 0
