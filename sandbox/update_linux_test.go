@@ -70,6 +70,35 @@ func TestUpdateRaises(t *testing.T) {
 	assert.Equal(t, MemoryExceeded, res.Verdict, "control")
 }
 
+// What a command has left behind is under the new limits too, and under its own.
+func TestUpdateReachesLeftovers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		own  Limits
+		want string
+	}{
+		"the sandbox's": {Limits{}, "0"},
+		"its own":       {Limits{Memory: 32 << 20}, "killed"},
+	} {
+		sb := grouped(t, standing(t, WithMemory("32m")))
+		leftover := func(id string, own Limits) {
+			cmd := sb.Command("/bin/sh", "-c", "mkfifo /tmp/go"+id+"; (read line < /tmp/go"+id+"; "+hog(48)+"; echo $? > /tmp/done"+id+") & echo $! > /tmp/pid"+id)
+			cmd.KeepLeftovers, cmd.Limits = true, own
+			res, err := cmd.Run(inTime(t))
+			require.NoError(t, err)
+			require.NoError(t, res.Err())
+		}
+		let := func(id string) string {
+			return sh(t, sb, "echo > /tmp/go"+id+"; read pid < /tmp/pid"+id+"; while [ ! -s /tmp/done"+id+" ] && kill -0 $pid 2> /tmp/null; do sleep 0.02; done; s=$(cat /tmp/done"+id+` 2> /tmp/null); case $s in 0) echo 0;; *) echo killed;; esac`)
+		}
+		leftover("a", c.own)
+		leftover("b", c.own)
+		assert.Equal(t, "killed", let("a"), "%s: control", name)
+		require.NoError(t, sb.Update(WithMemory("512m")))
+		assert.Equal(t, c.want, let("b"), name)
+	}
+}
+
 // Memory below what is in use: killed on v2, refused on v1.
 func TestUpdateBelowUsage(t *testing.T) {
 	t.Parallel()

@@ -56,7 +56,7 @@ type box struct {
 	watchers []*watcher
 	told     bool           // somebody has watched events: there are to be none of what is no command
 	pids     map[string]int // of commands, by their leaves
-	kept     []*cgroup.Leaf // of commands whose leftovers may stay
+	kept     []keptLeaf     // of commands whose leftovers may stay
 	starting sync.WaitGroup // launches under way
 	running  sync.WaitGroup // commands not yet reported
 	reaping  sync.Mutex

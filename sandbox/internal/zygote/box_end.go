@@ -149,9 +149,9 @@ func (b *box) release() error {
 		b.nets.back(b.net, b.netKept.Load() && b.ownPIDs && b.init != nil)
 		b.net = nil
 	}
-	for _, l := range b.kept {
-		_ = l.Kill(soon())
-		_ = l.Delete()
+	for _, k := range b.kept {
+		_ = k.leaf.Kill(soon())
+		_ = k.leaf.Delete()
 	}
 	if b.initLeaf != nil {
 		_ = b.initLeaf.Delete()

@@ -207,7 +207,7 @@ func (c *command) clear() {
 		return
 	case c.req.Keep:
 		c.box.mu.Lock()
-		c.box.kept = append(c.box.kept, c.leaf)
+		c.box.kept = append(c.box.kept, keptLeaf{c.leaf, c.req.OwnMemory, c.req.OwnPids})
 		c.box.mu.Unlock()
 		c.box.tellAll()
 		return

@@ -39,6 +39,29 @@ func tighten(l cgroup.Limits, memory int64, pids int) cgroup.Limits {
 	return l
 }
 
+// keptLeaf is the leaf of a command that has ended with leftovers that may stay, and the command's own limits, which hold on.
+type keptLeaf struct {
+	leaf   *cgroup.Leaf
+	memory int64
+	pids   int
+}
+
+// leaves returns what the leaves get, those of commands that run and of leftovers, when the sandbox's limits have changed so that one without limits of its own gets l.
+func (b *box) leaves(l cgroup.Limits) map[string]cgroup.Limits {
+	m := map[string]cgroup.Limits{}
+	for _, c := range b.list() {
+		if c.leaf != nil {
+			m[c.leaf.Name()] = explicit(tighten(l, c.req.OwnMemory, c.req.OwnPids))
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, k := range b.kept {
+		m[k.leaf.Name()] = explicit(tighten(l, k.memory, k.pids))
+	}
+	return m
+}
+
 // update changes limits of a sandbox and of the commands that run in it.
 func (z *zygote) update(m *wire.Message) error {
 	var req wire.UpdateRequest
@@ -54,13 +77,8 @@ func (z *zygote) update(m *wire.Message) error {
 	if b.isClosing() {
 		return errGone
 	}
-	b.spare.dropLeaf() // it has the limits of before
-	leaves := map[string]cgroup.Limits{}
-	for _, c := range b.list() {
-		if c.leaf != nil {
-			leaves[c.leaf.Name()] = explicit(tighten(req.Leaf, c.req.OwnMemory, c.req.OwnPids))
-		}
-	}
+	b.spare.dropLeaf()           // it has the limits of before
+	leaves := b.leaves(req.Leaf) // there are no others as long as the lock is held: a command is in the list until it is among the kept
 	if b.initLeaf != nil {
 		besideInit(&req.Limits)
 	}
