@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,11 +90,10 @@ func tryEngine(s *spec) (_ *engine, err error) {
 		return nil, err
 	}
 	e.spec = s
-	if err := e.compileFilter(); err != nil {
-		return nil, err
-	}
-	if e.z, err = currentZygote(); err != nil {
-		return nil, err
+	started := zygoteSoon()
+	wrong := e.compileFilter()
+	if e.z, err = started(); wrong != nil || err != nil {
+		return nil, cmp.Or(wrong, err)
 	}
 	e.facts = e.z.hostFacts()
 	e.lap("zygote", &begin)

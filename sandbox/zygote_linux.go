@@ -84,6 +84,24 @@ func currentZygote() (*zygoteClient, error) {
 	return c, nil
 }
 
+// zygoteSoon is currentZygote for who has something else to do while the first one starts, and asks for it then in any case.
+func zygoteSoon() (started func() (*zygoteClient, error)) {
+	if c := livingZygote(); c != nil {
+		return func() (*zygoteClient, error) { return c, nil }
+	}
+	var c *zygoteClient
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err = currentZygote()
+	}()
+	return func() (*zygoteClient, error) {
+		<-done
+		return c, err
+	}
+}
+
 // livingZygote is the one there is; nil: there is none yet, or no more.
 func livingZygote() *zygoteClient {
 	theZygote.Lock()
