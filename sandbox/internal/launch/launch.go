@@ -50,6 +50,7 @@ type Request struct {
 	NetHome int
 	// Mounts is the mount namespace to start in; nil: the parent's. ErrMounts is the error if it cannot be entered.
 	Mounts *Mounts
+	Owner  uint32   // the user whom a new user namespace is to belong to; 0: this process's
 	Keep   plan.Reg // a descriptor that the parent's own steps open, and that outlives the launch as Process.Kept; None: none
 
 	// Started, if set, is called with the process's PID, and its descriptor, as soon as it exists; the process waits for its end. It may fill
@@ -312,7 +313,7 @@ func (l *launch) conclude() (*Process, error) {
 
 // seeded tells whether the first process comes from the seed: it begins where this process is.
 func (l *launch) seeded() bool {
-	return l.Mode != Direct && l.Listen == nil && l.Net == 0 && l.Mounts == nil
+	return l.Mode != Direct && l.Listen == nil && l.Net == 0 && l.Mounts == nil && l.Owner == 0
 }
 
 func (l *launch) setClone() {

@@ -40,7 +40,7 @@ var ErrMounts = errors.New("enter mount namespace")
 // cloneThere clones, on this thread, in the namespaces that are asked for: the new process gets them by having been cloned there.
 func (l *launch) cloneThere() (pid int) {
 	clone := func() error {
-		pid = cloneWalk(l.ctl)
+		pid = l.asOwner(func() int { return cloneWalk(l.ctl) })
 		return nil
 	}
 	err := l.inMounts(func() error { return l.inNet(clone) })

@@ -259,16 +259,18 @@ func (b *box) launch(z *zygote, req *wire.CreateRequest, p *plan.Plan, files []i
 	if req.Ruleset >= 0 {
 		r.Keep = plan.Reg(req.Ruleset)
 	}
+	if err := b.claimIDs(req.IDMap); err != nil {
+		return err
+	}
+	if b.ids != nil {
+		a.IDBase, r.Owner = b.ids.base, b.ids.base
+	}
 	r.Started = func(pid, pidfd int, set func(plan.Reg, int)) error {
 		if req.IDMap == nil {
 			return nil
 		}
-		var err error
-		if b.ids, err = mapIDs(pid, req.IDMap); err != nil {
+		if err := mapIDs(pid, req.IDMap, b.ids); err != nil {
 			return err
-		}
-		if b.ids != nil {
-			a.IDBase = b.ids.base
 		}
 		if req.IDMap.Namespace >= 0 {
 			fd, err := userNamespace(pid, pidfd)

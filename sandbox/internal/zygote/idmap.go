@@ -14,23 +14,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapIDs writes the id maps of the new user namespace whose first process is pid.
-func mapIDs(pid int, m *wire.IDMap) (*idRange, error) {
-	uids, gids := m.UIDs, m.GIDs
-	var r *idRange
-	if m.Count > 0 {
-		var err error
-		if r, err = claimRange(); err != nil {
-			return nil, &stageError{"id map", "claim", "range of ids", err}
+// claimIDs takes the range of ids that a sandbox is to have for itself, if it is to have one.
+func (b *box) claimIDs(m *wire.IDMap) (err error) {
+	if m != nil && m.Count > 0 {
+		if b.ids, err = claimRange(); err != nil {
+			return &stageError{"id map", "claim", "range of ids", err}
 		}
+	}
+	return nil
+}
+
+// mapIDs writes the id maps of the new user namespace whose first process is pid; r is the sandbox's own range, or nil.
+func mapIDs(pid int, m *wire.IDMap, r *idRange) error {
+	uids, gids := m.UIDs, m.GIDs
+	if r != nil {
 		uids = fmt.Sprintf("0 %d %d\n", r.base, m.Count)
 		gids = uids
 	}
-	if err := writeMaps(pid, uids, gids, m); err != nil {
-		r.release()
-		return nil, err
-	}
-	return r, nil
+	return writeMaps(pid, uids, gids, m)
 }
 
 func writeMaps(pid int, uids, gids string, m *wire.IDMap) error {
