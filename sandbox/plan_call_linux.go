@@ -225,10 +225,19 @@ func quotedStart(data []byte) string {
 	return `"` + escape(strings.TrimSuffix(string(data), "\n")) + `"`
 }
 
+// setIDs becomes somebody else. The memory is the launch's: a change of ids has it be as dumpable as fs.suid_dumpable says (commit_creds in kernel/cred.c), and with 1 whoever has the same ids might write to it.
 func (a assembler) setIDs(uid, gid uint32) {
 	g, u := plan.Int(gid), plan.Int(uid)
 	a.Call(unix.SYS_SETRESGID, "setresgid", "process", g, g, g)
 	a.Call(unix.SYS_SETRESUID, "setresuid", "process", u, u, u)
+	a.dumpable(0)
+}
+
+// assume is setIDs for the job's ids and capabilities. The others are kept until the memory is closed to those who have as few: nobody traces a process that can do more (ptrace(2)).
+func (a assembler) assume(uid, gid uint32, caps uint64) {
+	a.prctl(unix.PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS", plan.Int(1))
+	a.setIDs(uid, gid)
+	a.setCaps(caps)
 }
 
 func (a assembler) setGroups(groups []uint32) {

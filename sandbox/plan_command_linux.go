@@ -246,11 +246,7 @@ func (a assembler) identity(s *spec, ids idPlan) {
 	if ids.groups {
 		a.setGroups(s.groups)
 	}
-	if granted != 0 {
-		a.prctl(unix.PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS", plan.Int(1))
-	}
-	a.setIDs(s.uid, s.gid)
-	a.setCaps(granted)
+	a.assume(s.uid, s.gid, granted)
 	for _, c := range s.caps {
 		a.prctl(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT", plan.Flag(unix.PR_CAP_AMBIENT_RAISE, "RAISE"), plan.Int(uint64(c)))
 	}
@@ -321,8 +317,7 @@ func compileOpen(s *spec, ids idPlan, file string, flags uint64, mode uint32) *p
 	if ids.groups {
 		a.setGroups(s.groups)
 	}
-	a.setIDs(s.uid, s.gid)
-	a.setCaps(0)
+	a.assume(s.uid, s.gid, 0)
 	text := "O_RDONLY"
 	if flags&unix.O_WRONLY != 0 {
 		text = "O_WRONLY|O_CREAT|O_TRUNC"
