@@ -86,7 +86,7 @@ func TestListenerForTheExec(t *testing.T) {
 		}()
 		return nil
 	}
-	proc, err := Launch(&Request{Plan: p, Mode: Join, Cgroup: -1, Listen: l, Until: time.Now().Add(time.Minute)})
+	proc, err := Launch(&Request{Plan: p, Mode: Join, Cgroup: -1, Listen: l, Until: time.Now().Add(patience)})
 	require.NoError(t, err)
 	assert.Equal(t, 0, wait(t, proc).ExitStatus())
 }
@@ -114,7 +114,7 @@ func TestListenFailures(t *testing.T) {
 	t.Run("nobody answers the exec", func(t *testing.T) {
 		got := make(chan int, 1)
 		for wait := 100 * time.Millisecond; len(got) == 0; wait *= 2 { // on a slow machine it may take longer to come to that
-			require.Less(t, wait, time.Minute)
+			require.Less(t, wait, patience)
 			p, l := listening(Join, asking(unix.SYS_EXECVE), "/bin/true")
 			l.Got = func(fd int) error { got <- fd; return nil }
 			_, err := Launch(&Request{Plan: p, Mode: Join, Cgroup: -1, Listen: l, Until: time.Now().Add(wait)})

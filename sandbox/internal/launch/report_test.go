@@ -230,7 +230,7 @@ func TestReportTimer(t *testing.T) {
 			rd.Over()
 			continue
 		}
-		proc, received, err := rd.Follow(time.Now().Add(time.Minute))
+		proc, received, err := rd.Follow(time.Now().Add(patience))
 		require.NoError(t, err)
 		assert.True(t, received)
 		require.NoError(t, unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0))
@@ -260,7 +260,7 @@ func TestReportOfTraced(t *testing.T) {
 	_, sent := d.receive()
 	assert.False(t, sent)
 	p.Close()
-	proc, received, err := rd.Follow(time.Now().Add(time.Minute))
+	proc, received, err := rd.Follow(time.Now().Add(patience))
 	require.NoError(t, err)
 	assert.True(t, received)
 	require.NoError(t, unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0))
@@ -300,7 +300,7 @@ func TestReportStopped(t *testing.T) {
 	use(t, rd, exit(base, "/bin/sleep", "1000"), null)
 	assert.False(t, rd.Disarm(), "it is somebody's")
 	halt(p)
-	proc, received, err := rd.Follow(time.Now().Add(time.Minute))
+	proc, received, err := rd.Follow(time.Now().Add(patience))
 	require.NoError(t, err)
 	assert.True(t, received)
 	require.NoError(t, unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0))

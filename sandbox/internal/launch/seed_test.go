@@ -27,10 +27,21 @@ func sharesMemory(t *testing.T, pid int) bool {
 	return res == 0
 }
 
+// seedNumber is the PID of the seed, which is made if there is none.
+func seedNumber(t *testing.T) int {
+	t.Helper()
+	theSeed.mu.Lock()
+	defer theSeed.mu.Unlock()
+	require.NoError(t, theSeed.live())
+	return int(theSeed.p.arena.ctl.pid)
+}
+
 // A process that is on its way to its exec shares this process's memory only where it is in no job's cgroup.
 func TestJoinsShareNoMemory(t *testing.T) {
 	base := joinBase(1)
 	j := joiner(t, base)
+	assert.False(t, sharesMemory(t, j.number()))
+	assert.False(t, sharesMemory(t, seedNumber(t)))
 	for name, c := range map[string]struct {
 		Request
 		shares bool
@@ -62,7 +73,7 @@ func TestJoinsShareNoMemory(t *testing.T) {
 					pid = int(l.ctl.pid)
 				}
 				return pid != 0
-			}, time.Minute, time.Millisecond)
+			}, patience, time.Millisecond)
 			assert.Equal(t, c.shares, sharesMemory(t, pid))
 			if !c.shares && c.Mode == Join {
 				kb, err := strconv.Atoi(strings.TrimSuffix(procLine(t, pid, "status", "VmRSS:"), " kB"))
@@ -75,14 +86,11 @@ func TestJoinsShareNoMemory(t *testing.T) {
 			}
 		})
 	}
-	assert.False(t, sharesMemory(t, j.number()))
-	assert.False(t, sharesMemory(t, int(theSeed.p.arena.ctl.pid)))
 }
 
 // The seed has the walk, the arenas, and what the kernel maps into everybody.
 func TestSeedHasNoMemory(t *testing.T) {
-	require.NoError(t, theSeed.live())
-	maps, err := os.ReadFile("/proc/" + strconv.Itoa(int(theSeed.p.arena.ctl.pid)) + "/maps")
+	maps, err := os.ReadFile("/proc/" + strconv.Itoa(seedNumber(t)) + "/maps")
 	require.NoError(t, err)
 	var kinds []string
 	for _, line := range strings.Split(strings.TrimSpace(string(maps)), "\n") {
@@ -95,8 +103,9 @@ func TestSeedHasNoMemory(t *testing.T) {
 
 // Whoever kills the seed gets another one.
 func TestSeedKilled(t *testing.T) {
+	const rounds = 20
 	base := joinBase(1)
-	for i := range 20 {
+	for i := range rounds {
 		theSeed.mu.Lock()
 		require.NoError(t, theSeed.live())
 		p := theSeed.p
@@ -175,11 +184,11 @@ func TestFirstProcessKilled(t *testing.T) {
 			b.Call(unix.SYS_READ, "read", "gate", plan.R(in), b.Bytes(make([]byte, 8), ""), plan.Int(1))
 			forkStep(b)
 			var h Handle
-			done := make(chan error)
+			done := make(chan error, kills+1)
 			go func() {
 				defer close(done)
 				killed := map[int]bool{}
-				for end := time.Now().Add(time.Minute); len(killed) < kills && time.Now().Before(end); time.Sleep(time.Millisecond) {
+				for end := time.Now().Add(patience); len(killed) < kills && time.Now().Before(end); time.Sleep(time.Millisecond) {
 					h.mu.Lock()
 					if h.launch != nil {
 						if first := int(h.launch.first.Load()); first > 0 && !killed[first] {
@@ -191,7 +200,8 @@ func TestFirstProcessKilled(t *testing.T) {
 					}
 					h.mu.Unlock()
 				}
-				if _, err := unix.Write(gate[1], []byte("x")); err != nil {
+				// One that has been killed may still take a byte on its way out.
+				if _, err := unix.Write(gate[1], make([]byte, kills+1)); err != nil {
 					done <- err
 				}
 			}()
