@@ -24,6 +24,7 @@ type nets struct {
 	mu       sync.Mutex
 	spare    []*netns
 	used     []*netns // that are to be proven, of sandboxes that are gone
+	coming   int      // how many tend is about to add to spare: 0 or 1
 	taken    int
 	returns  bool // the last that was used could be used again
 	home     int  // the network namespace of this process; 0: not open yet
@@ -93,7 +94,7 @@ func pop(list *[]*netns) *netns {
 // back takes over the namespace of a sandbox all of whose processes are gone. Whether another may have it, if the first may have left nothing there by what it was, is found out later.
 func (n *nets) back(ns *netns, may bool) {
 	n.mu.Lock()
-	room := n.clock != 0 && len(n.spare)+len(n.used) < mostNets
+	room := n.clock != 0 && len(n.spare)+len(n.used)+n.coming < mostNets
 	if may && room {
 		n.used = append(n.used, ns)
 	}
@@ -175,10 +176,12 @@ func (n *nets) tend(clock, home int) {
 		default:
 			put = 0
 			ns := pop(&n.used)
+			n.coming = 1
 			begin := n.taken > 1 // for a single sandbox it is not worth the while
 			n.mu.Unlock()
 			ns, err := n.next(ns, home, begin)
 			n.mu.Lock()
+			n.coming = 0
 			if ns != nil {
 				n.spare = append(n.spare, ns)
 			}

@@ -30,7 +30,7 @@ func (n *nets) ready() int {
 
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		require.True(t, time.Now().Before(end), what)
 	}
 }

@@ -28,14 +28,14 @@ func child(t *testing.T, script string) (*process, *exec.Cmd) {
 func TestProcessLost(t *testing.T) {
 	p, c := child(t, "exit 0")
 	require.NoError(t, c.Wait())
-	_, _, ended, lost := p.waitBriefly(time.Minute)
+	_, _, ended, lost := p.waitBriefly(patience)
 	assert.True(t, ended)
 	assert.True(t, lost)
 	_, _, lost = p.wait()
 	assert.True(t, lost)
 
 	p, _ = child(t, "exit 7")
-	ws, _, ended, lost := p.waitBriefly(time.Minute)
+	ws, _, ended, lost := p.waitBriefly(patience)
 	assert.Equal(t, []any{7, true, false}, []any{ws.ExitStatus(), ended, lost}, "the control")
 }
 

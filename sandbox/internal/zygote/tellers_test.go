@@ -25,7 +25,7 @@ func TestTellers(t *testing.T) {
 		t.Helper()
 		_, err := unix.Write(z.told[1], binary.NativeEndian.AppendUint64(nil, id))
 		require.NoError(t, err)
-		require.Eventually(t, func() bool { return waits() == 0 }, time.Minute, time.Millisecond, "nobody takes it")
+		require.Eventually(t, func() bool { return waits() == 0 }, patience, time.Millisecond, "nobody takes it")
 	}
 	var held []*box
 	for id := range uint64(3*tellers + 1) {
@@ -41,11 +41,11 @@ func TestTellers(t *testing.T) {
 		b.spare.mu.Unlock()
 	}
 	z.handlers.Wait()
-	require.Eventually(t, func() bool { return z.listening.Load() == tellers }, time.Minute, time.Millisecond, "the others go")
+	require.Eventually(t, func() bool { return z.listening.Load() == tellers }, patience, time.Millisecond, "the others go")
 	for range 2 * tellers {
 		tell(1)
 	}
 	assert.NoError(t, unix.Close(z.told[1])) // and with it they go too
-	require.Eventually(t, func() bool { return z.listening.Load() == 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return z.listening.Load() == 0 }, patience, time.Millisecond)
 	assert.NoError(t, unix.Close(z.told[0]))
 }
