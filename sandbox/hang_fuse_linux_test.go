@@ -59,8 +59,13 @@ func mountHanging(t *testing.T) *hangingFS {
 	return f
 }
 
+// fuseControl is held by who may mount the file system of that name for a moment, and take it away from who has found it there.
+var fuseControl sync.Mutex
+
 // abort ends the connection: whoever waits gets an error, and is woken.
 func (f *hangingFS) abort(t *testing.T) {
+	fuseControl.Lock()
+	defer fuseControl.Unlock()
 	f.once.Do(func() { close(f.over) })
 	var st unix.Stat_t
 	if err := unix.Stat(f.dir, &st); err != nil {
