@@ -94,7 +94,7 @@ func TestCase3DevAndProcSwapped(t *testing.T) {
 	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
 	require.NoError(t, err)
 	made := 0
-	for round, end := 0, time.Now().Add(patience); round < rounds() || exchanges() < 100 && time.Now().Before(end); round++ { // on a busy machine it takes more
+	for round, end := 0, time.Now().Add(time.Minute); round < rounds() || exchanges() < 100 && time.Now().Before(end); round++ { // on a busy machine it takes more
 		sb, err := New(append(opts, unguarded()...)...)
 		if err != nil {
 			var e *Error
@@ -212,7 +212,7 @@ func TestCase87RenameStormDuringSetup(t *testing.T) {
 	require.NoError(t, err)
 	defer unix.Close(fd)
 	again := false
-	for end := time.Now().Add(patience); !again && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); !again && time.Now().Before(end); {
 		at, err := unix.Openat2(fd, up+"t", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
 		if err == nil {
 			_ = unix.Close(at)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/belljar-go/belljar/cgroup"
 	"github.com/stretchr/testify/assert"
@@ -246,6 +247,6 @@ func emptied(t *testing.T, dirs []string) {
 				_, _ = unix.Wait4(n, nil, 0, nil) // it may have become this process's child
 			}
 			return err == nil && len(b) == 0
-		}, patience, patience/1000, d)
+		}, patience, 60*time.Millisecond, d)
 	}
 }

@@ -249,7 +249,7 @@ func unchanged(t testing.TB, before []string, what string) {
 		if slices.Equal(now, before) {
 			return
 		}
-		if noneMore(now, before) && (slices.Equal(now, fewer) || time.Since(begin) > patience/30) {
+		if noneMore(now, before) && (slices.Equal(now, fewer) || time.Since(begin) > 2*time.Second) {
 			fewer = now
 			return
 		}

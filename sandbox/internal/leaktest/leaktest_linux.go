@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long what is about to go by itself may take. A virtual machine without hardware support is slow.
-const patience = time.Minute
+// patience is how long what is about to go by itself may take. A virtual machine without hardware support is slow, and what it runs on may have other things to do.
+const patience = 4 * time.Minute
 
 // Runner is *testing.M.
 type Runner interface{ Run() int }
