@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,13 +89,19 @@ func tryEngine(s *spec) (_ *engine, err error) {
 		return nil, err
 	}
 	e.spec = s
-	started := zygoteSoon()
-	wrong := e.compileFilter()
-	if e.z, err = started(); wrong != nil || err != nil {
-		return nil, cmp.Or(wrong, err)
+	if e.z, err = zygoteSoon(); err != nil {
+		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			_ = e.z.up() // it is not half there afterwards
+		}
+	}()
 	e.facts = e.z.hostFacts()
 	e.lap("zygote", &begin)
+	if err := e.compileFilter(); err != nil {
+		return nil, err
+	}
 	img, err := e.useImage()
 	if err != nil {
 		return nil, err
@@ -155,11 +160,28 @@ func tryEngine(s *spec) (_ *engine, err error) {
 		e.report.Notes = append(e.report.Notes, "optional bind left out, it does not exist: "+quotePath(path))
 	}
 	e.newShape(asked, p, sources, ops)
+	if err := e.awaitZygote(&begin); err != nil {
+		return nil, err
+	}
 	if err := e.set(sources, shown, &begin); err != nil {
 		return nil, err
 	}
 	e.held.image = img
 	return e, nil
+}
+
+// awaitZygote waits until the zygote serves, which counts as its start, and not as what has been done meanwhile.
+func (e *engine) awaitZygote(begin *time.Time) error {
+	since := time.Now()
+	err := e.z.up()
+	waited := time.Since(since)
+	for i := range e.report.Stages {
+		if s := &e.report.Stages[i]; s.Name == "zygote" {
+			s.Duration += waited
+		}
+	}
+	*begin = begin.Add(waited)
+	return err
 }
 
 // set has the zygote set up what has been compiled. shown is where the descriptor of a scratch layer comes from, if there is one.

@@ -42,6 +42,9 @@ func (c *zygoteClient) takeLane() *wire.Conn {
 
 // openLane makes another lane. The zygote may take its time to listen there.
 func (c *zygoteClient) openLane() (*wire.Conn, error) {
+	if err := c.up(); err != nil {
+		return nil, err
+	}
 	ours, theirs, err := wire.Pair()
 	if err != nil {
 		return nil, err

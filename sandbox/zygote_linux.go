@@ -27,6 +27,9 @@ type zygoteClient struct {
 	next   atomic.Uint64
 	dead   chan struct{} // closed when the zygote is gone and every waiter has been told
 
+	started  chan struct{} // closed when it serves, or never will
+	startErr error
+
 	mu      sync.Mutex
 	facts   *hostFacts                    // never changed, only replaced
 	waiting map[uint64]chan *wire.Message // replies
@@ -70,7 +73,20 @@ var theZygote struct {
 	client *zygoteClient
 }
 
+// currentZygote is the one there is, which serves; the first one is started.
 func currentZygote() (*zygoteClient, error) {
+	c, err := zygoteSoon()
+	if err == nil {
+		err = c.up()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// zygoteSoon is currentZygote without waiting for a new one to serve, see up.
+func zygoteSoon() (*zygoteClient, error) {
 	theZygote.Lock()
 	defer theZygote.Unlock()
 	if c := theZygote.client; c != nil && !c.isDead() {
@@ -84,22 +100,10 @@ func currentZygote() (*zygoteClient, error) {
 	return c, nil
 }
 
-// zygoteSoon is currentZygote for who has something else to do while the first one starts, and asks for it then in any case.
-func zygoteSoon() (started func() (*zygoteClient, error)) {
-	if c := livingZygote(); c != nil {
-		return func() (*zygoteClient, error) { return c, nil }
-	}
-	var c *zygoteClient
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c, err = currentZygote()
-	}()
-	return func() (*zygoteClient, error) {
-		<-done
-		return c, err
-	}
+// up waits until the zygote serves, before which it is sent nothing. The error says why it does not.
+func (c *zygoteClient) up() error {
+	<-c.started
+	return c.startErr
 }
 
 // livingZygote is the one there is; nil: there is none yet, or no more.
@@ -128,17 +132,23 @@ func stopZygote() {
 	}
 }
 
+func zygoteFailed(op, path string, err error) error {
+	return &Error{Stage: "zygote", Op: op, Path: path, Err: err}
+}
+
 // startZygote executes this program's own binary again, by a handle that cannot be written through and that stays good when the
-// file is replaced or deleted.
+// file is replaced or deleted. It takes some milliseconds before it serves.
 func startZygote() (_ *zygoteClient, err error) {
-	fail := func(op, path string, err error) error {
-		return &Error{Stage: "zygote", Op: op, Path: path, Err: err}
-	}
+	fail := zygoteFailed
 	exe, err := openImage()
 	if err != nil {
 		return nil, fail("open", "/proc/self/exe", err)
 	}
-	defer exe.close()
+	defer func() {
+		if err != nil {
+			exe.close()
+		}
+	}()
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fail("open", os.DevNull, err)
@@ -178,20 +188,32 @@ func startZygote() (_ *zygoteClient, err error) {
 	_ = unix.Close(proc.PIDFD)
 	c := &zygoteClient{
 		facts: gatherFacts(),
-		conn:  conn, pid: proc.PID, stderr: stderr, dead: make(chan struct{}),
+		conn:  conn, pid: proc.PID, stderr: stderr, dead: make(chan struct{}), started: make(chan struct{}),
 		waiting: map[uint64]chan *wire.Message{}, exits: map[uint64]chan *wire.Exit{}, told: map[uint64]func([]wire.Event){}, listens: map[uint64]func(uint64, int){}, ends: map[uint64]ending{}, early: map[uint64]bool{},
 	}
-	hello, err := conn.Receive()
+	go func() {
+		c.startErr = c.greet(exe)
+		exe.close()
+		close(c.started)
+		if c.startErr == nil {
+			c.receive()
+		}
+	}()
+	return c, nil
+}
+
+// greet waits for the zygote's first word, after which nobody is to execute the binary through it any more. If it fails the zygote is gone.
+func (c *zygoteClient) greet(exe *ownImage) error {
+	hello, err := c.conn.Receive()
 	if err != nil || hello.Kind != wire.Ready {
 		c.bury(err)
-		return nil, fail("start", "", c.why)
+		return zygoteFailed("start", "", c.why)
 	}
 	if err := exe.shut(); err != nil {
 		c.bury(err)
-		return nil, fail("shut", "/proc/self/exe", err)
+		return zygoteFailed("shut", "/proc/self/exe", err)
 	}
-	go c.receive()
-	return c, nil
+	return nil
 }
 
 // compileZygote is the plan that turns a clone of this process into the zygote: nothing but the descriptors given, default signals, a
@@ -442,6 +464,7 @@ func (c *zygoteClient) idOf(r *request) uint64 {
 
 // begin sends a request and returns its number and where the reply will be.
 func (c *zygoteClient) begin(r request) (uint64, <-chan *wire.Message, error) {
+	<-c.started
 	r.tampered()
 	id := c.idOf(&r)
 	reply := make(chan *wire.Message, 1)
