@@ -18,6 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	playWorker() // this binary, too, is the host program of others
+	playFirst()
 	os.Exit(m.Run())
 }
 
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 func small(t *testing.T) *config {
 	t.Helper()
 	return &config{
-		n: 3, out: t.TempDir(), peers: "none", only: "latency,kernel,stages,jobs,throughput,heap,busy,live,life", source: ".",
+		n: 3, out: t.TempDir(), peers: "none", only: "latency,kernel,first,stages,jobs,throughput,heap,busy,live,life", source: ".",
 		heaps: "0,8", callers: "1,2", live: "0,3", busy: 5, each: time.Millisecond, tolerance: 0.5, rest: time.Microsecond, life: 3,
 	}
 }
@@ -68,6 +69,11 @@ func TestBench(t *testing.T) {
 		require.NotNil(t, r.Idle)
 		assert.Equal(t, 3, r.Idle.Count)
 		assert.Positive(t, r.Idle.Inside)
+	}
+	require.Len(t, r.First, 3)
+	for _, row := range r.First {
+		assert.Equal(t, 1, row.N, row.Name)
+		assert.Positive(t, row.Median, row.Name)
 	}
 	stages := map[string][]string{}
 	for _, b := range r.Stages {

@@ -44,10 +44,11 @@ type config struct {
 }
 
 // sections are the parts of a run, in order.
-var sections = []string{"latency", "kernel", "stages", "jobs", "throughput", "heap", "busy", "live", "life", "big"}
+var sections = []string{"latency", "kernel", "first", "stages", "jobs", "throughput", "heap", "busy", "live", "life", "big"}
 
 func main() {
 	playWorker()
+	playFirst()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var c config
 	flag.IntVar(&c.n, "n", 300, "runs of each subject")
@@ -153,9 +154,13 @@ func (c *config) measure(ctx context.Context) (r *Results, err error) {
 	}{
 		{"latency", func() error { return c.latency(l, ours, r) }},
 		{"kernel", func() error { return c.kernel(l, r) }},
+		{"first", func() (err error) { r.First, err = l.first(c.fast(l), max(c.n/3, 1), c.rest); return err }},
 		{"stages", func() (err error) { r.Stages, r.GivenUp, err = l.stages(max(c.n/3, 1), c.rest); return err }},
 		{"jobs", func() (err error) { r.Jobs, err = l.works(max(c.n/20, 1)); return err }},
-		{"throughput", func() (err error) { r.Throughput, err = throughput(c.withFast(l, ours), callers, c.each); return err }},
+		{"throughput", func() (err error) {
+			r.Throughput, err = throughput(slices.Concat(ours, c.fast(l)), callers, c.each)
+			return err
+		}},
 		{"heap", func() (err error) {
 			r.Heap, r.HeapPairs, err = l.heaps(names(ours), heaps, max(c.n/3, 1), c.rest)
 			return err
@@ -274,13 +279,7 @@ func find(all []*subject, name string) *subject {
 	return all[slices.IndexFunc(all, func(s *subject) bool { return s.name == name })]
 }
 
-// withFast adds the peer that is used most for single commands, to compare throughput with.
-func (c *config) withFast(l *lab, ours []*subject) []*subject {
-	all := slices.Clone(ours)
-	for _, s := range c.others(l) {
-		if s.name == "bwrap" && s.absent == "" && s.run() == nil {
-			all = append(all, s)
-		}
-	}
-	return all
+// fast is the peer that is used most for single commands, to compare throughput and first sandboxes with; none where it cannot be had.
+func (c *config) fast(l *lab) []*subject {
+	return slices.DeleteFunc(c.others(l), func(s *subject) bool { return s.name != "bwrap" || s.absent != "" || s.run() != nil })
 }

@@ -20,6 +20,7 @@ type Results struct {
 	Latency    []Row       `json:"latency"`
 	BackToBack []Row       `json:"back_to_back"`     // the same without a rest
 	Kernel     []Row       `json:"kernel,omitempty"` // what the kernel takes for parts of a sandbox by itself
+	First      []Row       `json:"first,omitempty"`  // programs that are started for one sandbox
 	Stages     []Breakdown `json:"stages"`
 	GivenUp    []string    `json:"given_up,omitempty"`   // limits that this host cannot enforce
 	Heap       []Line      `json:"heap,omitempty"`       // x: MiB, y: ms
@@ -91,6 +92,10 @@ func (r *Results) print(w io.Writer) {
 	if len(r.Kernel) > 0 {
 		fmt.Fprintf(t, "\nwhat the kernel takes by itself\tp10 ms\tmedian\tp99\tx p10\tx median\tCPU ms\tx CPU\tn\t\n")
 		printRows(t, r.Kernel)
+	}
+	if len(r.First) > 0 {
+		fmt.Fprintf(t, "\nfrom a program's start to its end\tp10 ms\tmedian\tp99\tx p10\tx median\t\t\tn\t\n")
+		printRows(t, r.First)
 	}
 	if len(r.Busy) > 0 {
 		fmt.Fprintf(t, "\nwith busy goroutines\tp10 ms\tmedian\tp99\tx p10\tx median\t\t\tn\t\n")
