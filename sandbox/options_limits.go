@@ -257,7 +257,9 @@ var rlimitNumbers = map[string]int{
 // sanitizers; and none on processes, which counts a uid's over all sandboxes.
 func defaultRlimits() []Rlimit {
 	return []Rlimit{
-		{Resource: rlimitNumbers["core"]},
+		// Where kernel.core_pattern is a pipe, as many distributions have it, the host's root runs its program for whoever crashes, beside all limits, and this one counts for nothing (core(5)). But 1 is the
+		// kernel's mark of one that is to have none (fs/coredump.c), and for a file it is as good as 0.
+		{Resource: rlimitNumbers["core"], Soft: 1, Hard: 1},
 		{Resource: rlimitNumbers["nofile"], Soft: 1024, Hard: 1024},
 		{Resource: rlimitNumbers["memlock"], Soft: 64 << 10, Hard: 64 << 10},
 	}
@@ -265,8 +267,8 @@ func defaultRlimits() []Rlimit {
 
 // WithRlimit sets a resource limit of every process inside: the resource by the name
 // setrlimit(2) has for it, such as "nofile", and its soft and hard limit, in that
-// resource's unit, or RlimitInfinity. Without it core is 0, nofile 1024 and memlock 64
-// KiB. A limit of "nproc" needs WithPids beside it: by itself it bounds a user, not a
+// resource's unit, or RlimitInfinity. Without it core is 1, which has nothing dumped
+// and, unlike 0, no program of the host's run where kernel.core_pattern is a pipe; nofile is 1024 and memlock 64 KiB. A limit of "nproc" needs WithPids beside it: by itself it bounds a user, not a
 // sandbox.
 func WithRlimit(resource string, soft, hard uint64) Option {
 	n, ok := rlimitNumbers[resource]
