@@ -56,7 +56,7 @@ func TestDefaults(t *testing.T) {
 	assert.Empty(t, s.groups)
 	assert.Empty(t, s.caps)
 	assert.Equal(t, []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, s.env)
-	assert.Equal(t, []Rlimit{{4, 1, 1}, {7, 1024, 1024}, {8, 65536, 65536}}, s.rlimits)
+	assert.Equal(t, []Rlimit{{4, 1, 1}, {7, 1024, 1024}, {8, 65536, 65536}, {13, 0, 0}, {14, 0, 0}}, s.rlimits)
 	assert.Zero(t, s.limits)
 	assert.Zero(t, s.run)
 	assert.Nil(t, s.offsets)
@@ -84,7 +84,7 @@ func TestEveryOption(t *testing.T) {
 	assert.Equal(t, []any{0.5, 7, 20, true}, []any{l.CPUs, l.CPUWeight, l.Pids, l.OOMGroup})
 	assert.Equal(t, Limits{CPUTime: time.Second, WallTime: time.Minute, Output: 16 << 20}, s.run)
 	assert.Equal(t, Limits{CPUTime: time.Second, WallTime: time.Second, Memory: 50 << 20, Output: 16 << 20, Pids: 20}, s.commandLimits(Limits{WallTime: time.Second, Pids: 99}))
-	assert.Equal(t, []Rlimit{{3, math.MaxUint64, math.MaxUint64}, {4, 1, 1}, {6, 5, 5}, {7, 64, 128}, {8, 65536, 65536}}, s.rlimits)
+	assert.Equal(t, []Rlimit{{3, math.MaxUint64, math.MaxUint64}, {4, 1, 1}, {6, 5, 5}, {7, 64, 128}, {8, 65536, 65536}, {13, 0, 0}, {14, 0, 0}}, s.rlimits)
 
 	assert.Equal(t, []any{ViewFiles, HideProcesses, false}, []any{s.view, s.hidePID, s.pidsOnly})
 	assert.Equal(t, "/srv/root", s.rootfsDir)

@@ -262,13 +262,17 @@ func defaultRlimits() []Rlimit {
 		{Resource: rlimitNumbers["core"], Soft: 1, Hard: 1},
 		{Resource: rlimitNumbers["nofile"], Soft: 1024, Hard: 1024},
 		{Resource: rlimitNumbers["memlock"], Soft: 64 << 10, Hard: 64 << 10},
+		// Nobody is put before the host's other programs: a limit on CPUs does not hold a realtime process (sched(7)), and users who make music may have such.
+		{Resource: rlimitNumbers["nice"]},
+		{Resource: rlimitNumbers["rtprio"]},
 	}
 }
 
 // WithRlimit sets a resource limit of every process inside: the resource by the name
 // setrlimit(2) has for it, such as "nofile", and its soft and hard limit, in that
 // resource's unit, or RlimitInfinity. Without it core is 1, which has nothing dumped
-// and, unlike 0, no program of the host's run where kernel.core_pattern is a pipe; nofile is 1024 and memlock 64 KiB. A limit of "nproc" needs WithPids beside it: by itself it bounds a user, not a
+// and, unlike 0, no program of the host's run where kernel.core_pattern is a pipe; nofile is 1024, memlock 64 KiB, and nice and
+// rtprio are 0. A limit of "nproc" needs WithPids beside it: by itself it bounds a user, not a
 // sandbox.
 func WithRlimit(resource string, soft, hard uint64) Option {
 	n, ok := rlimitNumbers[resource]

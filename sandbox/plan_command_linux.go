@@ -234,8 +234,11 @@ func (a assembler) rlimits(s *spec, wanted func(resource int) bool) {
 		if !wanted(l.Resource) {
 			continue
 		}
-		a.Call(unix.SYS_PRLIMIT64, "prlimit64", rlimitName(l.Resource), plan.Zero, plan.Flag(uint64(l.Resource), rlimitName(l.Resource)),
+		step := a.Call(unix.SYS_PRLIMIT64, "prlimit64", rlimitName(l.Resource), plan.Zero, plan.Flag(uint64(l.Resource), rlimitName(l.Resource)),
 			a.Words("{"+rlimitText(l.Soft)+", "+rlimitText(l.Hard)+"}", l.Soft, l.Hard), plan.Null)
+		if l.Resource == unix.RLIMIT_CORE && l.Hard == 1 {
+			step.Tolerate(unix.EPERM) // where 0 is the most that may be had it stays 0, which is as good but for a pipe
+		}
 	}
 }
 
