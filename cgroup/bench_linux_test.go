@@ -172,3 +172,27 @@ func benchPaused(b *testing.B, pause time.Duration, f func()) {
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "median-us")
 	b.ReportMetric(float64(took[len(took)/10].Microseconds()), "p10-us") // of a machine that is busy with other things
 }
+
+// BenchmarkSheetTotals is what who has read a leaf's files for another leaves to that.
+func BenchmarkSheetTotals(b *testing.B) {
+	m := testManager(b, Limits{Memory: 64 << 20, Pids: 20})
+	leaf := testLeaf(b, m, "job", Limits{})
+	leaf.KeepOpen()
+	s, fds, ok := leaf.Sheet()
+	if !ok {
+		skip(b, "this host's hierarchy does not tell in one file whether a group is empty")
+	}
+	texts := make([][]byte, len(fds))
+	for i, fd := range fds {
+		t := make([]byte, s.Files[i].Room)
+		n, err := unix.Pread(fd, t, 0)
+		require.NoError(b, err)
+		texts[i] = t[:n]
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Totals(texts); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

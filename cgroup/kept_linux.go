@@ -2,20 +2,21 @@ package cgroup
 
 import "golang.org/x/sys/unix"
 
-// accountFiles are what Totals and Populated read, by version and controller. Those that are read rarely, or that few kernels have, are opened when they are.
-var accountFiles = [...]map[Controllers][]string{
-	1: {
-		CPUAcctController: {"cpuacct.usage", "cpuacct.stat"},
-		CPUController:     {"cpu.stat"},
-		MemoryController:  {"memory.oom_control", "memory.failcnt", "memory.memsw.failcnt", "memory.max_usage_in_bytes"},
-		PidsController:    {"pids.current", "pids.peak", "pids.events"},
-	},
-	2: {
-		CPUAcctController: {"cpu.stat"},
-		MemoryController:  {"memory.events", "memory.peak"},
-		PidsController:    {"pids.peak", "pids.events"},
-		IOController:      {"io.stat"},
-	},
+// accountFiles are what Totals and Populated read, by version and controller, always in the same order: sheets of leaves that are alike are equal then. Those that are read rarely, or that few kernels have, are
+// opened when they are.
+var accountFiles = [...]struct {
+	version    int
+	controller Controllers
+	names      []string
+}{
+	{1, CPUAcctController, []string{"cpuacct.usage", "cpuacct.stat"}},
+	{1, CPUController, []string{"cpu.stat"}},
+	{1, MemoryController, []string{"memory.oom_control", "memory.failcnt", "memory.memsw.failcnt", "memory.max_usage_in_bytes"}},
+	{1, PidsController, []string{"pids.current", "pids.peak", "pids.events"}},
+	{2, CPUAcctController, []string{"cpu.stat"}},
+	{2, MemoryController, []string{"memory.events", "memory.peak"}},
+	{2, PidsController, []string{"pids.peak", "pids.events"}},
+	{2, IOController, []string{"io.stat"}},
 }
 
 // KeepOpen opens the accounts of the leaf, so that Totals and Populated take a read for each and no more. It is best called
@@ -28,11 +29,9 @@ func (l *Leaf) KeepOpen() {
 	}
 	defer l.m.unlock()
 	open := append(places(nil), l.ps...) // those of others read without a lock, and without these
-	for version, files := range accountFiles {
-		for c, names := range files {
-			if p := open.of(c); p != nil && p.Version == version {
-				p.keep(names...)
-			}
+	for _, f := range accountFiles {
+		if p := open.of(f.controller); p != nil && p.Version == f.version {
+			p.keep(f.names...)
 		}
 	}
 	// On v1 it is pids.current, or else a list of members, which is no file to keep: through one that stays open the kernel shows for a second what it has shown

@@ -55,13 +55,15 @@ func (l *Leaf) Sheet() (s Sheet, fds []int, ok bool) {
 	return s, fds, s.Alone >= 0
 }
 
-// room is more than the kernel writes into an account file.
+// room is more than the kernel writes into an account file, and no more than need be: all of it is sent.
 func room(name string) int {
 	switch name {
 	case "io.stat": // a line for each device that was used
 		return 8192
 	case "cpu.stat":
 		return 1024
+	case "cpuacct.usage", "memory.failcnt", "memory.memsw.failcnt", "memory.max_usage_in_bytes", "memory.peak", "pids.current", "pids.peak": // one number
+		return 32
 	}
 	return 256
 }

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -56,6 +57,14 @@ func TestSheet(t *testing.T) {
 		return assert.ObjectsAreEqual(want, got)
 	})
 	assert.Positive(t, got.CPU.Total)
+
+	for i := range 5 { // who knows one knows the others
+		other := testLeaf(t, m, fmt.Sprintf("other%d", i), Limits{Memory: 32 << 20, Pids: 10})
+		other.KeepOpen()
+		o, _, ok := other.Sheet()
+		require.True(t, ok)
+		assert.Equal(t, s.Files, o.Files)
+	}
 
 	for i := range texts {
 		texts[i] = nil
