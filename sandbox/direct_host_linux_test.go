@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/belljar-go/belljar/sandbox/internal/launch"
 	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
 	"github.com/belljar-go/belljar/sandbox/internal/wire"
 )
@@ -59,11 +58,11 @@ func claim(sb *Sandbox) *offer {
 		time.Sleep(time.Millisecond)
 		d.mu.Lock()
 		if d.line != nil {
-			_, err := d.receive(0)
+			o, ok, err := d.claim()
 			check(err)
-		}
-		if d.offer != nil && launch.Claim(d.offer.sock) {
-			return d.offer
+			if ok {
+				return &o
+			}
 		}
 		d.mu.Unlock()
 	}
@@ -74,7 +73,7 @@ func (o *offer) start(e *engine, c *commandSpec) (*wire.StartRequest, bool) {
 	req, fds := e.startRequest(c, make([]programFile, 3))
 	base := e.shape.base(e, c.shape())
 	req.Base, req.Ruleset, req.Launch.Mode, req.Socket = base.id, base.shared, uint8(base.mode), int32(base.socket)
-	return &req, e.direct.packet.fill(c, base, o.place) && e.direct.send(o, &req, fds)
+	return &req, e.direct.null.ready() && e.direct.packet.fill(c, base, o.place) && e.direct.send(&req, fds)
 }
 
 // A host program that dies while it starts a command by itself leaves as little as another, and its zygote goes as soon.

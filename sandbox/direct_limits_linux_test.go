@@ -256,7 +256,7 @@ func TestFaultDirect(t *testing.T) {
 	for range 3 {
 		run("before")
 	}
-	for _, fails := range []string{"claim", "fill", "limit", "send", "wait"} {
+	for _, fails := range []string{"null", "claim", "fill", "limit", "send", "wait"} {
 		met := false
 		for !met {
 			offered(t, sb)

@@ -24,16 +24,18 @@ import (
 type direct struct {
 	mu     sync.Mutex // held from the offer to the end, or until the zygote goes with the command
 	line   *wire.Line
-	timer  int  // beside line, see wire.StartRequest
+	timer  int        // beside line, see wire.StartRequest
+	port   *wire.Line // where offers come, and what has been claimed is sent what to do; nil: not yet, or not at present
+	null   nullDevice
 	off    bool // there is to be no line
 	asked  int  // commands that could have been started so
-	offer  *offer
 	due    bool // one may be on its way: a command has just ended
 	vain   bool // the last that was waited for did not come, and none has since: sandboxes there is no room for have none
 	begun  int  // those that were
 	packet packet
 	sheet  sheet
 	oob    []byte
+	seen   []byte // room for an offer
 	call   directCall
 
 	// tamper, if set, is called before each step of a start, with what is going to be sent once that is known. If it returns false the step fails. Tests make it so.
@@ -60,21 +62,6 @@ type like struct {
 	base        *commandBase
 	limits, own Limits
 	spec        *spec
-}
-
-// offer is a process that may be used.
-type offer struct {
-	id, like uint64
-	pid      int
-	place    launch.Place
-	sheet    string
-	sock     int
-	null     int
-}
-
-func (o *offer) close() {
-	_ = unix.Close(o.sock)
-	_ = unix.Close(o.null)
 }
 
 // packet is what was sent last, which often is the same again.
@@ -148,6 +135,15 @@ func (d *direct) remember(id uint64, l like) {
 	d.next = (d.next + 1) % len(d.likes)
 }
 
+// isLatest tells whether the last command that an offer may be like is such a one.
+func (d *direct) isLatest(l like) bool {
+	d.likesMu.Lock()
+	defer d.likesMu.Unlock()
+	last := d.likes[(d.next+len(d.likes)-1)%len(d.likes)]
+	l.id = last.id
+	return l == last
+}
+
 func (d *direct) alike(id uint64, l like) bool {
 	d.likesMu.Lock()
 	defer d.likesMu.Unlock()
@@ -180,12 +176,13 @@ func (d *direct) ask(req *wire.StartRequest, others int) (fds []int) {
 		return nil
 	}
 	d.line, d.timer, req.Line = wire.NewLine(ours), timer, true
-	d.oob = make([]byte, unix.CmsgSpace(4*wire.MaxFiles))
+	d.oob, d.seen = make([]byte, unix.CmsgSpace(4*wire.MaxFiles)), make([]byte, wire.OfferingRoom)
 	return []int{theirs, theirTimer}
 }
 
 func (d *direct) hangUp() {
-	d.drop()
+	d.unplug()
+	d.null.close()
 	if d.line != nil {
 		d.line.Close()
 		_ = unix.Close(d.timer)
@@ -207,11 +204,10 @@ func (d *direct) rest() {
 	}
 }
 
-func (d *direct) drop() {
-	if d.offer != nil {
-		d.offer.close()
-		d.offer = nil
-	}
+// unplug leaves a port that the zygote has no more use for.
+func (d *direct) unplug() {
+	d.port.Close()
+	d.port = nil
 }
 
 // close gives everything back. The sandbox is gone.
@@ -222,75 +218,32 @@ func (d *direct) close() {
 	d.hangUp()
 }
 
-// receive returns the message about a command that is there, nil if there is none. Offers are kept; what is about others is about nobody any more.
+// receive returns the message about a command that is there, nil if there is none, as if id is 0. What is about others is about nobody any more. Another port may be there afterwards.
 func (d *direct) receive(id uint64) (*wire.Message, error) {
 	for {
 		m, err := d.line.Receive()
-		if err != nil || m == nil {
-			return nil, err
-		}
 		switch {
-		case m.Kind == wire.Offer:
-			d.keep(m)
-			continue
-		case m.ID == id:
+		case err != nil || m == nil:
+			return nil, err
+		case m.Kind == wire.Port && len(m.Files) == 1:
+			d.unplug()
+			d.port, m.Files = wire.NewLine(m.Files[0]), nil
+		case id != 0 && m.ID == id:
 			return m, nil
 		}
 		m.CloseFiles()
 	}
 }
 
-func (d *direct) keep(m *wire.Message) {
-	d.drop()
-	var a wire.Offering
-	if len(m.Files) != 2 || m.Decode(&a) != nil {
-		m.CloseFiles()
-		return
-	}
-	d.offer = &offer{
-		id: m.ID, like: a.Like, pid: a.PID, place: launch.Place{Rest: a.Rest, Data: a.Data, Room: a.Room}, sheet: a.Sheet,
-		sock: m.Files[0], null: m.Files[1],
-	}
-	d.vain = false
-}
-
-// take returns an offer that serves for such a command and belongs to the caller from then on.
-func (d *direct) take(l like) *offer {
-	_, err := d.receive(0)
-	if due := d.due; err == nil && due && d.offer == nil {
-		d.due = false
-		if d.busy.Load() == 1 && !d.vain {
-			if d.vain = !d.await(offerTime); !d.vain {
-				_, err = d.receive(0)
-			}
-		}
-	}
-	if err != nil {
-		d.off = true // it has ended, or does not understand
-		d.hangUp()
-		return nil
-	}
-	o := d.offer
-	if o == nil || !d.alike(o.like, l) || !d.sheet.set(o.sheet) {
-		return nil
-	}
-	d.offer = nil
-	if !d.step("claim") || !launch.Claim(o.sock) { // it has been taken back
-		o.close()
-		return nil
-	}
-	return o
-}
-
-func (s *sheet) set(blob string) bool {
-	if s.blob == blob {
+func (s *sheet) set(blob []byte) bool {
+	if s.blob == string(blob) {
 		return true
 	}
 	var next cgroup.Sheet
-	if wire.Decode([]byte(blob), &next) != nil {
+	if wire.Decode(blob, &next) != nil {
 		return false
 	}
-	s.blob, s.sheet, s.rooms = blob, next, nil
+	s.blob, s.sheet, s.rooms = string(blob), next, nil
 	for _, f := range next.Files {
 		s.rooms = append(s.rooms, f.Room)
 	}
@@ -324,14 +277,14 @@ func (d *direct) fill(c *commandSpec, base *commandBase, at launch.Place) bool {
 func (d *direct) step(name string) bool { return d.tamper == nil || d.tamper(name, nil) }
 
 // send starts the command.
-func (d *direct) send(o *offer, req *wire.StartRequest, fds []int) bool {
+func (d *direct) send(req *wire.StartRequest, fds []int) bool {
 	n := len(req.Files)
 	oob := d.oob[:unix.CmsgSpace(4*n)]
 	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
 	h.Level, h.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
 	h.SetLen(unix.CmsgLen(4 * n))
 	for i, at := range req.Files {
-		fd := o.null
+		fd := d.null.fd
 		if at != wire.Null {
 			fd = fds[at]
 		}
@@ -343,7 +296,7 @@ func (d *direct) send(o *offer, req *wire.StartRequest, fds []int) bool {
 	c.head = unix.Msghdr{Iov: &c.iov, Iovlen: 1, Control: &oob[0]}
 	c.head.SetControllen(len(oob))
 	for {
-		_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(o.sock), uintptr(unsafe.Pointer(&c.head)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(d.port.FD()), uintptr(unsafe.Pointer(&c.head)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 		if errno != unix.EINTR {
 			return errno == 0
 		}
@@ -383,14 +336,21 @@ func (e *engine) startDirect(ctx context.Context, c *commandSpec, base *commandB
 		return nil, nil
 	}
 	defer d.rest()
+	empty := slices.Contains(req.Files, wire.Null)
+	if empty && !(d.step("null") && d.null.ready()) {
+		return nil, nil
+	}
 	l := likeOf(e, c, base)
-	o := d.take(l)
+	o, fit := d.take(l)
 	if o == nil {
 		return nil, nil
 	}
-	defer o.close()
 	started := d.monotonic()
-	sent := d.fill(c, base, o.place) && d.step("limit") && d.limit(o, c.limits, started) && d.step("send") && d.send(o, req, fds)
+	sent := fit && d.fill(c, base, o.place) && d.step("limit") && d.limit(o, c.limits, started) && d.step("send") && d.send(req, fds)
+	if sent && empty {
+		d.null.close()
+		d.null.ready()
+	}
 	if sent && d.step("wait") {
 		d.begun++
 		d.remember(o.id, l)
@@ -423,7 +383,16 @@ var (
 
 // await waits for something to come.
 func (d *direct) await(left time.Duration) bool {
-	return d.awaitIn(left, left, nil)
+	return d.awaitIn(d.line, left, left, nil)
+}
+
+// awaitOffer waits for an offer to come, or where to look for that.
+func (d *direct) awaitOffer(left time.Duration) bool {
+	on := d.port
+	if on == nil {
+		on = d.line
+	}
+	return d.awaitIn(on, left, left, nil)
 }
 
 // awaitEnd waits for the end of a command for as long as it is nobody's else, and takes what it writes: not when it comes, which for every line would be a change of threads, but before
@@ -433,7 +402,7 @@ func (d *direct) awaitEnd(c *commandSpec) bool {
 		return d.await(directTime)
 	}
 	var flows []int
-	return d.awaitIn(directTime, drainTimes, func() (others []int, goOn bool) {
+	return d.awaitIn(d.line, directTime, drainTimes, func() (others []int, goOn bool) {
 		for _, s := range c.sinks {
 			for rounds := 0; rounds < 4 && !s.drain(); rounds++ {
 				if !c.pass(s) { // that is for others
@@ -457,7 +426,7 @@ func (d *direct) awaitEnd(c *commandSpec) bool {
 }
 
 // awaitIn is await in steps. After each of them meanwhile says whether to go on, and what else ends the next one.
-func (d *direct) awaitIn(most, step time.Duration, meanwhile func() (others []int, goOn bool)) bool {
+func (d *direct) awaitIn(on *wire.Line, most, step time.Duration, meanwhile func() (others []int, goOn bool)) bool {
 	spin := false
 	if spins() {
 		spin = spinners.Add(1) == 1
@@ -466,9 +435,9 @@ func (d *direct) awaitIn(most, step time.Duration, meanwhile func() (others []in
 	var others []int
 	began := time.Now()
 	for past := time.Duration(0); past < most; past = time.Since(began) {
-		now, wait := min(most-past, step), d.line.Wait
+		now, wait := min(most-past, step), on.Wait
 		if spin && past < spinTime {
-			now, wait = min(now, spinTime-past), d.line.Spin
+			now, wait = min(now, spinTime-past), on.Spin
 		}
 		if wait(now, others...) {
 			return true

@@ -80,14 +80,12 @@ func offeredNow(t testing.TB, sb *Sandbox) (pid int) {
 	d := &sb.engine.direct
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.line != nil {
-		_, err := d.receive(0)
-		require.NoError(t, err)
+	if d.line == nil {
+		return 0
 	}
-	if d.offer != nil {
-		pid = d.offer.pid
-	}
-	return pid
+	o, _, err := d.look()
+	require.NoError(t, err)
+	return o.pid
 }
 
 // directly has a command started by this program itself, however often that takes.
@@ -185,20 +183,23 @@ func TestDirectAlike(t *testing.T) {
 func TestNotDirect(t *testing.T) {
 	t.Parallel()
 	sb := limited(t)
-	for name, change := range map[string]func(*Cmd){
-		"memory": func(c *Cmd) { c.Limits.Memory = 64 << 20 },
-		"pids":   func(c *Cmd) { c.Limits.Pids = 3 },
-		"keep":   func(c *Cmd) { c.KeepLeftovers = true },
-		"extra":  func(c *Cmd) { c.ExtraFiles = []*os.File{nil} },
+	for _, with := range []struct {
+		name   string
+		change func(*Cmd)
+	}{
+		{"memory", func(c *Cmd) { c.Limits.Memory = 64 << 20 }},
+		{"pids", func(c *Cmd) { c.Limits.Pids = 3 }},
+		{"extra", func(c *Cmd) { c.ExtraFiles = []*os.File{nil} }},
+		{"keep", func(c *Cmd) { c.KeepLeftovers = true }}, // after which there are no offers
 	} {
 		offered(t, sb)
 		before := startedDirectly(sb)
 		c := sb.Command("/bin/sh", "-c", "exit 6")
-		change(c)
+		with.change(c)
 		res, err := c.Run(inTime(t))
-		require.NoError(t, err, name)
-		assert.Equal(t, 6, res.ExitCode, name)
-		assert.Equal(t, before, startedDirectly(sb), name)
+		require.NoError(t, err, with.name)
+		assert.Equal(t, 6, res.ExitCode, with.name)
+		assert.Equal(t, before, startedDirectly(sb), with.name)
 	}
 }
 
@@ -312,9 +313,11 @@ func TestDirectRaces(t *testing.T) {
 		func() {
 			d := &sb.engine.direct
 			if d.mu.TryLock() {
-				if d.offer != nil {
-					if p, ok := leaktest.Lookup(strconv.Itoa(d.offer.pid)); ok && p.Name == launch.JoinerName {
-						_ = unix.Kill(p.PID, unix.SIGKILL)
+				if d.line != nil {
+					if o, ok, _ := d.look(); ok {
+						if p, ok := leaktest.Lookup(strconv.Itoa(o.pid)); ok && p.Name == launch.JoinerName {
+							_ = unix.Kill(p.PID, unix.SIGKILL)
+						}
 					}
 				}
 				d.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Arm lets another process that has a copy of Socket use this one: whoever has received the byte that waits there may send it, once, the rest of a plan (Place, Packet) with the program's
+// Arm begins to let another process that has a copy of the port's near end use this one: whoever has received there what Offer has sent may send it, once, the rest of a plan (Place, Packet) with the program's
 // files. From then on nobody but its owner waits for the process. h can kill it. False: it is gone.
 func (rd *Ready) Arm(h *Handle) bool {
 	if !rd.used.CompareAndSwap(false, true) {
@@ -22,15 +22,26 @@ func (rd *Ready) Arm(h *Handle) bool {
 	l.begin()
 	if rd.dead() {
 		l.finish(nil)
-		rd.bury()
+		rd.bury(true)
 		return false
 	}
 	h.hold(l)
 	return true
 }
 
-// Socket is our end of the process's socket. It stays the Ready's.
-func (rd *Ready) Socket() int { return rd.sock }
+// Has tells whether the process has that port, so that it can be offered.
+func (rd *Ready) Has(p *Port) bool { return p != nil && rd.port == p }
+
+// Offer tells of an armed process at its port's near end. It does not go with Disarm at the same time.
+func (rd *Ready) Offer(offer []byte) error {
+	for {
+		err := unix.Send(rd.port.far, offer, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err != unix.EINTR {
+			rd.offered = err == nil
+			return err
+		}
+	}
+}
 
 // Place is where the rest of its plan goes.
 func (rd *Ready) Place() Place { return rd.l.place(rd.l.Plan) }
@@ -40,9 +51,10 @@ func (rd *Ready) PID() int { return int(atomic.LoadUint32(&rd.l.ctl.pid)) }
 
 // Disarm takes an armed process back, unless somebody uses it or is about to: then false, for good. After that it is ready as before, if it lives.
 func (rd *Ready) Disarm() bool {
-	if !rd.take() {
+	if rd.offered && !takeFrom(rd.port.near) {
 		return false
 	}
+	rd.offered = false
 	rd.release()
 	rd.used.Store(false)
 	return true
@@ -61,8 +73,8 @@ func (rd *Ready) Follow(until time.Time) (p *Process, received bool, err error) 
 	own.Until = until
 	l.Request = &own
 	p, err = l.deliver(func() (*Process, error) {
-		_ = unix.Close(rd.sock)
 		p, err := l.conclude()
+		rd.port.leave(rd.fed())
 		received = rd.Received() && (err == nil || atomic.LoadInt64(&l.ctl.progress) >= l.ctl.nsteps-1)
 		return p, err
 	})
@@ -78,14 +90,15 @@ func (rd *Ready) Received() bool {
 func (rd *Ready) Over() (received, failed bool) {
 	received, failed = rd.Received(), atomic.LoadInt64(&rd.l.ctl.errno) != 0
 	rd.release()
-	rd.bury()
+	rd.bury(rd.fed())
 	return received, failed
 }
 
-// Abandon ends an armed process to which nothing can be sent, and returns when it is gone.
+// Abandon ends an armed process to which nothing has been sent and nothing will be, as whoever may says, and returns when it is gone.
 func (rd *Ready) Abandon() {
 	if fd := rd.l.descriptor(); fd >= 0 {
 		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
-	rd.Over()
+	rd.release()
+	rd.bury(true)
 }

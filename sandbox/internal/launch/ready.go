@@ -16,18 +16,20 @@ import (
 // Ready is the second process of a join, made by a joiner ahead of time: it has walked the base of its plans up to a step that receives the program's files from a socket, and waits there.
 // The rest of the plan is written behind the base meanwhile.
 //
-// It has no descriptor but that socket, so if this process dies it ends, and nothing hangs on it. It is in the sandbox's PID namespace and in its cgroup, so whoever makes one sees
+// It has no descriptor but that socket, so if this process dies it ends, unless somebody else has the other end, and nothing hangs on it. It is in the sandbox's PID namespace and in its cgroup, so whoever makes one sees
 // to it that nothing of the sandbox runs beside it, which could send it signals or change its limits before it is anybody's program. Nobody can look into it: it is as
 // little dumpable as this process, whose memory it shares.
 type Ready struct {
-	l    *launch
-	sock int // our end
-	used atomic.Bool
+	l       *launch
+	port    *Port
+	steps   int64 // of the base: a packet says that there are more
+	offered bool
+	used    atomic.Bool
 }
 
-// Prepare makes a process ready for plans with the joiner's base, which receives its files from the socket that is put into a register. files are the first of the base's
-// inputs; of r only Cgroup and Flags count.
-func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, err error) {
+// Prepare makes a process ready for plans with the joiner's base, which receives its files from the socket that is put into a register: the port's, or one of its own if that is nil or cannot be
+// had. files are the first of the base's inputs; of r only Cgroup and Flags count.
+func (j *Joiner) Prepare(r *Request, socket plan.Reg, port *Port, files []int) (_ *Ready, err error) {
 	base := j.base
 	at := Receives(base)
 	if int(socket) >= len(base.Regs) || socket < 0 || len(files) > len(base.Inputs) || at < 0 {
@@ -42,19 +44,15 @@ func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, er
 	if sh.stepsAt+(len(base.Child)+restSteps)*int(unsafe.Sizeof(step{})) > smallArena {
 		return nil, unix.E2BIG
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(pair[1])
-	// Whoever takes this may use the process. It is what decides between this process and another which has our end too, see Arm.
-	if _, err := unix.SendmsgN(pair[1], []byte{0}, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); err != nil {
-		_ = unix.Close(pair[0])
-		return nil, err
+	if port == nil || !port.take() {
+		if port, err = newPortForOne(); err != nil {
+			return nil, err
+		}
+		defer port.leaveFar()
 	}
 	a, err := grab(smallArena)
 	if err != nil {
-		_ = unix.Close(pair[0])
+		port.leave(true)
 		return nil, err
 	}
 	a.write(sh, base)
@@ -62,7 +60,7 @@ func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, er
 	for i, fd := range files {
 		*a.reg(base.Inputs[i]) = int64(fd)
 	}
-	*a.reg(socket) = int64(pair[1])
+	*a.reg(socket) = int64(port.far)
 	l := &launch{Request: &Request{Plan: base, Mode: Join, Flags: r.Flags, Cgroup: r.Cgroup, Keep: plan.None}, arena: a, kept: -1}
 	l.shareTable()
 	l.setTable()
@@ -70,13 +68,13 @@ func (j *Joiner) Prepare(r *Request, socket plan.Reg, files []int) (_ *Ready, er
 	l.setClone()
 	j.awaitIdle(idlePatience)
 	if !j.reserve() {
-		_ = unix.Close(pair[0])
+		port.leave(true)
 		l.leaveSlots() // before somebody else has the arena
 		a.done()
 		return nil, errFirstGone
 	}
 	l.joiner = j
-	rd := &Ready{l: l, sock: pair[0]}
+	rd := &Ready{l: l, port: port, steps: int64(len(base.Child))}
 	j.launch(l)
 	// It goes on by itself, with a table of descriptors of its own, once it exists.
 	for end := time.Now().Add(clonerPatience); atomic.LoadUint32(&l.ctl.pid) == 0 || l.looksThere(); futexWait(&l.ctl.done, 1, 20*time.Microsecond) {
@@ -115,7 +113,8 @@ func (a *arena) done() {
 	a.release()
 }
 
-func (rd *Ready) take() bool { return Claim(rd.sock) }
+// fed tells whether the process has received its packet, of which there is but one. It is by then no longer in the socket.
+func (rd *Ready) fed() bool { return atomic.LoadInt64(&rd.l.ctl.nsteps) > rd.steps }
 
 func (rd *Ready) dead() bool { return atomic.LoadUint32(&rd.l.ctl.done) == 0 }
 
@@ -143,23 +142,22 @@ func (rd *Ready) launch(r *Request, program int) (_ *Process, err error, ok bool
 	if !rd.used.CompareAndSwap(false, true) {
 		return nil, nil, false
 	}
-	rd.take()
 	l := rd.l
 	// From here on nobody else waits for it, see ReapStrangers.
 	l.begin()
-	if rd.dead() {
+	if rd.dead() || unix.Sendmsg(rd.port.near, packet, unix.UnixRights(r.Files[len(r.Files)-program:]...), nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT) != nil {
+		l.signal()
 		l.finish(nil)
-		rd.bury()
+		rd.bury(true)
 		return nil, nil, false
 	}
 	own := *r
 	own.Joiner, own.Ready = nil, nil
 	l.Request = &own
 	p, err := l.deliver(func() (*Process, error) {
-		// If it cannot be sent, what waits for it sees the end.
-		_ = unix.Sendmsg(rd.sock, packet, unix.UnixRights(r.Files[len(r.Files)-program:]...), nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
-		_ = unix.Close(rd.sock)
-		return l.conclude()
+		p, err := l.conclude()
+		rd.port.leave(rd.fed())
+		return p, err
 	})
 	return p, err, true
 }
@@ -178,7 +176,7 @@ func (rd *Ready) Discard() {
 	if fd := l.descriptor(); fd >= 0 {
 		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
-	rd.bury()
+	rd.bury(true)
 }
 
 // descriptor is that of the process; -1: there never was one.
@@ -189,15 +187,15 @@ func (l *launch) descriptor() int {
 	return int(int32(atomic.LoadUint32(&l.ctl.pidfd)))
 }
 
-// bury waits for the process's end, which somebody else may have done by number.
-func (rd *Ready) bury() {
+// bury waits for the process's end, which somebody else may have done by number. clean is Port.leave's.
+func (rd *Ready) bury(clean bool) {
 	l := rd.l
 	if fd := l.descriptor(); fd >= 0 {
 		for unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WALL, nil) == unix.EINTR {
 		}
 		_ = unix.Close(fd)
 	}
-	_ = unix.Close(rd.sock)
+	rd.port.leave(clean)
 	l.joiner.leave()
 	l.arena.done()
 }

@@ -44,10 +44,15 @@ func echo(base *plan.Plan) *plan.Plan {
 
 func ready(t *testing.T, j *Joiner) *Ready {
 	t.Helper()
+	return readyAt(t, j, nil)
+}
+
+func readyAt(t *testing.T, j *Joiner, port *Port) *Ready {
+	t.Helper()
 	for !waits(j) {
 		time.Sleep(time.Millisecond)
 	}
-	rd, err := j.Prepare(&Request{Cgroup: -1}, aheadSocket, nil)
+	rd, err := j.Prepare(&Request{Cgroup: -1}, aheadSocket, port, nil)
 	require.NoError(t, err)
 	t.Cleanup(rd.Discard)
 	return rd
@@ -110,7 +115,7 @@ func TestReadyLacks(t *testing.T) {
 		for !waits(j) {
 			time.Sleep(time.Millisecond)
 		}
-		rd, err := j.Prepare(&Request{Cgroup: -1}, sock, c.files)
+		rd, err := j.Prepare(&Request{Cgroup: -1}, sock, nil, c.files)
 		if c.lacks {
 			require.ErrorIs(t, err, unix.EBADF)
 			continue
@@ -201,7 +206,7 @@ func TestReadyFails(t *testing.T) {
 	t.Run("cannot be", func(t *testing.T) {
 		bad := aheadBase(func(b *plan.Builder) { b.Call(unix.SYS_CHDIR, "chdir", "/nonexistent", b.Str("/nonexistent")) })
 		j := joiner(t, bad)
-		rd, err := j.Prepare(&Request{Cgroup: -1}, aheadSocket, nil)
+		rd, err := j.Prepare(&Request{Cgroup: -1}, aheadSocket, nil, nil)
 		if err == nil { // it had not come so far
 			_, err = Launch(&Request{Plan: echo(bad), Files: files, Mode: Join, Cgroup: -1, Program: 1, Ready: rd})
 		}

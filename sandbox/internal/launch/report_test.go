@@ -25,6 +25,7 @@ type desk struct {
 	stop       int
 	timer      int
 	report     *Report
+	port       *Port
 	rooms      []int
 }
 
@@ -47,7 +48,11 @@ func newDesk(t *testing.T) *desk {
 	require.NoError(t, err)
 	d.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	require.NoError(t, err)
+	d.port, err = NewPort()
+	require.NoError(t, err)
 	t.Cleanup(func() {
+		d.port.Close()
+		assert.Negative(t, d.port.near, "nobody has it")
 		for _, fd := range []int{d.ours, d.line, d.told[0], d.told[1], d.stop, d.timer} {
 			_ = unix.Close(fd)
 		}
@@ -58,7 +63,9 @@ func newDesk(t *testing.T) *desk {
 
 func (d *desk) start(rd *Ready) *Reporter {
 	d.t.Helper()
+	require.True(d.t, rd.Has(d.port), "the one before has left it")
 	require.True(d.t, rd.Arm(&Handle{}))
+	require.NoError(d.t, rd.Offer([]byte("offer")))
 	p, err := d.report.Start(rd, []byte("HEAD!"), 42, d.line, d.told[1], d.stop, d.timer, []int{int(d.alone.Fd()), int(d.other.Fd())})
 	require.NoError(d.t, err)
 	return p
@@ -75,19 +82,22 @@ func (d *desk) toldOf(p *Reporter) {
 	p.Await()
 }
 
-// use is what the other process does.
+// claims is what the other process does with an offer.
+func claims(t *testing.T, rd *Ready) {
+	t.Helper()
+	b := make([]byte, 10)
+	n, _, err := unix.Recvfrom(rd.port.Near(), b, unix.MSG_DONTWAIT)
+	require.NoError(t, err)
+	require.Equal(t, "offer", string(b[:n]))
+}
+
+// use is what it does with the process.
 func use(t *testing.T, rd *Ready, p *plan.Plan, file int) {
 	t.Helper()
 	packet, ok := rd.Place().Packet(p)
 	require.True(t, ok)
-	sock, err := unix.FcntlInt(uintptr(rd.Socket()), unix.F_DUPFD_CLOEXEC, 0)
-	require.NoError(t, err)
-	defer unix.Close(sock)
-	var b [1]byte
-	n, _, err := unix.Recvfrom(sock, b[:], unix.MSG_DONTWAIT)
-	require.NoError(t, err)
-	require.Equal(t, 1, n)
-	require.NoError(t, unix.Sendmsg(sock, packet, unix.UnixRights(file), nil, unix.MSG_NOSIGNAL))
+	claims(t, rd)
+	require.NoError(t, unix.Sendmsg(rd.port.Near(), packet, unix.UnixRights(file), nil, unix.MSG_NOSIGNAL))
 }
 
 func (d *desk) null() int {
@@ -123,7 +133,7 @@ func TestReport(t *testing.T) {
 	d := newDesk(t)
 	null := d.null()
 	for range 5 {
-		rd := ready(t, j)
+		rd := readyAt(t, j, d.port)
 		p := d.start(rd)
 		var from unix.Timespec
 		require.NoError(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &from))
@@ -147,7 +157,7 @@ func TestReport(t *testing.T) {
 		p.Close()
 	}
 
-	rd := ready(t, j)
+	rd := readyAt(t, j, d.port)
 	p := d.start(rd)
 	use(t, rd, exit(base, "/no/such/program"), null)
 	d.toldOf(p)
@@ -167,7 +177,7 @@ func TestReportLeftovers(t *testing.T) {
 	d := newDesk(t)
 	_, err := d.alone.WriteAt([]byte("3\n"), 0)
 	require.NoError(t, err)
-	rd := ready(t, j)
+	rd := readyAt(t, j, d.port)
 	p := d.start(rd)
 	use(t, rd, exit(base, "/bin/true"), d.null())
 	d.toldOf(p)
@@ -186,7 +196,7 @@ func TestReportOfNothing(t *testing.T) {
 	base := aheadBase(nil)
 	j := joiner(t, base)
 	d := newDesk(t)
-	rd := ready(t, j)
+	rd := readyAt(t, j, d.port)
 	p := d.start(rd)
 	require.NoError(t, unix.PidfdSendSignal(rd.l.descriptor(), unix.SIGKILL, nil, 0))
 	d.toldOf(p)
@@ -205,7 +215,7 @@ func TestReportTimer(t *testing.T) {
 	d := newDesk(t)
 	null := d.null()
 	for _, late := range []bool{true, false} {
-		rd := ready(t, j)
+		rd := readyAt(t, j, d.port)
 		p := d.start(rd)
 		left := time.Hour
 		if late {
@@ -248,7 +258,7 @@ func TestReportOfTraced(t *testing.T) {
 	b.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "process", plan.Int(unix.SIG_SETMASK), b.Words("[]", 0), plan.Null, plan.Int(8)) // the exec's SIGTRAP
 	b.Exec()
 	b.Call(unix.SYS_EXECVE, "execve", "/bin/sleep", b.Str("/bin/sleep"), b.Strings([]string{"sleep", "1000"}), b.Strings(nil))
-	rd := ready(t, j)
+	rd := readyAt(t, j, d.port)
 	p := d.start(rd)
 	use(t, rd, b.Plan(), d.null())
 	require.Greater(t, tells(t, rd.PID()), int32(cldDumped), "the control: wait4 would tell of it")
@@ -286,7 +296,7 @@ func TestReportStopped(t *testing.T) {
 		assert.False(t, ok)
 		p.Close()
 	}
-	rd := ready(t, j)
+	rd := readyAt(t, j, d.port)
 	p := d.start(rd)
 	halt(p)
 	require.True(t, rd.Disarm(), "nobody has used it")
@@ -295,7 +305,7 @@ func TestReportStopped(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 5, wait(t, proc).ExitStatus())
 
-	rd = ready(t, j)
+	rd = readyAt(t, j, d.port)
 	p = d.start(rd)
 	use(t, rd, exit(base, "/bin/sleep", "1000"), null)
 	assert.False(t, rd.Disarm(), "it is somebody's")
@@ -306,13 +316,9 @@ func TestReportStopped(t *testing.T) {
 	require.NoError(t, unix.PidfdSendSignal(proc.PIDFD, unix.SIGKILL, nil, 0))
 	assert.Equal(t, unix.SIGKILL, wait(t, proc).Signal())
 
-	rd = ready(t, j)
+	rd = readyAt(t, j, d.port)
 	p = d.start(rd)
-	sock, err := unix.FcntlInt(uintptr(rd.Socket()), unix.F_DUPFD_CLOEXEC, 0)
-	require.NoError(t, err)
-	defer unix.Close(sock)
-	_, _, err = unix.Recvfrom(sock, make([]byte, 1), unix.MSG_DONTWAIT)
-	require.NoError(t, err)
+	claims(t, rd)
 	assert.False(t, rd.Disarm(), "somebody is about to use it")
 	halt(p)
 	rd.Abandon()

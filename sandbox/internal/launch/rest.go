@@ -18,17 +18,6 @@ type Place struct {
 	Room int    // bytes
 }
 
-// Claim takes what gives the right to use a process that waits, out of our end of its socket; false: somebody else has it, or it is gone.
-func Claim(sock int) bool {
-	var b [1]byte
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(sock), uintptr(unsafe.Pointer(&b[0])), 1, unix.MSG_DONTWAIT, 0, 0)
-		if errno != unix.EINTR {
-			return errno == 0 && n == 1
-		}
-	}
-}
-
 // What the rest of a plan may have of steps and registers.
 const (
 	restSteps = 64

@@ -123,6 +123,32 @@ func (l *Line) Receive() (*Message, error) {
 	}
 }
 
+// Peek puts the packet that is the next to be received into b, and leaves it where it is; 0: there is none; io.EOF: there will be none any more. A packet that is longer than b is ErrProtocol, as one
+// is for Take.
+func (l *Line) Peek(b []byte) (int, error) { return l.take(b, unix.MSG_PEEK) }
+
+// Take is Peek that receives the packet. Descriptors that come with it are closed.
+func (l *Line) Take(b []byte) (int, error) { return l.take(b, 0) }
+
+func (l *Line) take(b []byte, flags int) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(l.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(flags|unix.MSG_DONTWAIT|unix.MSG_TRUNC), 0, 0)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno == unix.EAGAIN:
+			return 0, nil
+		case errno == unix.ECONNRESET || errno == 0 && n == 0:
+			return 0, io.EOF
+		case errno != 0:
+			return 0, os.NewSyscallError("recvfrom", errno)
+		case int(n) > len(b):
+			return 0, ErrProtocol
+		}
+		return int(n), nil
+	}
+}
+
 // Rest is for who does not receive for a while.
 func (l *Line) Rest() {
 	if l.in != nil {

@@ -33,7 +33,7 @@ const (
 	Template                  // TemplateRequest + plan: a root that sandboxes can be begun from
 	Warm                      // WarmRequest + base: what the first command needs is to be made ready
 	Follow                    // FollowRequest; answered as a Start
-	Offer                     // Offering + the process's socket and a /dev/null, on a line
+	Port                      // one descriptor: where Offerings come from now on, on a line
 	Report                    // of launch.Report, about the command of that number, on a line
 	Limit                     // LimitNotice, of the host program, on a line: read only when it is needed
 )
@@ -146,17 +146,6 @@ type StartRequest struct {
 	// Line: the last two descriptors of the message are the zygote's end of the sandbox's line, on which it makes offers, and a timer (timerfd_create(2)). The host program sets that for each command
 	// which it starts itself to the moment at which the zygote has to go with it at the latest, asked or not.
 	Line bool
-}
-
-// Offering lets the host program start the sandbox's next command itself: whoever receives the byte that waits at the socket may send the process the rest of a plan, see launch.Ready.
-// The command has the message's number, and is one that was asked for as the command Like was. It may be taken back at any moment, but not when the byte has been received: then the host program
-// has to wait for a Report, or what takes its place, or send a Follow.
-type Offering struct {
-	Like       uint64
-	PID        int
-	Rest, Data uint64 // launch.Place
-	Room       int
-	Sheet      string // a cgroup.Sheet, see Encode
 }
 
 // LimitNotice is sent before a command with limits on time is started by the host program itself, and waits in the line should the zygote have to go with the command without having been asked to.

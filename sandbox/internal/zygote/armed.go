@@ -5,7 +5,6 @@ package zygote
 import (
 	"encoding/binary"
 	"errors"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +18,17 @@ import (
 
 // armed is a command that the host program may start itself: all is ready but what is going to be executed, and a thread waits for its end, which it tells the host program without waking anybody here
 // (launch.Report). Whoever wants the sandbox for something else takes it back first; a command that cannot be taken back, since the host program has begun to start it, is one that runs.
+// Who has received the offer has the process, and exactly one can: it is a packet in a socket, the near end of the line's port, and both may receive there, the host program to use the process and we to take it back. There is one
+// at a time: the next process is made when this one has been taken back, or is known to be over. That what the host program sends then, however late, reaches this process or none is the port's affair, see launch.Port: it is this
+// process's until one of these is known.
+//
+//   - It was taken back (Disarm), or never offered. Nobody knows of it who could send anything.
+//   - It has received its packet (fed). A claim is good for one, and it has come.
+//   - The host program, which has claimed it, says that it has not sent anything and will not (Follow without Sent, Abandon).
+//
+// Where the process ends, is killed or given up before, the port ends with it. A host program that is stopped between the claim and the send finds it shut (EPIPE) and asks for a Follow, which tells it that nothing has run; one whose packet was
+// on its way is told the same by the report, or by us. In both cases it starts the command in another way, once. An offer that nobody claimed stays in a port that dies: who claims it then cannot send, with the same end.
+//
 // How it goes on with it is decided once, with the spare's lock held:
 //
 //	dormant → revoked   nobody has used it: it has never been
@@ -48,6 +58,8 @@ type line struct {
 	*wire.Line
 	stop  int // an eventfd: the reporter is to leave
 	timer int // it has run out when the zygote has to go with a command that it has not been told of
+	port  *launch.Port
+	shown *launch.Port // whose near end the host program has been handed
 }
 
 // armedIDs are beyond those of requests.
@@ -56,7 +68,7 @@ const armedIDs = 1 << 63
 // openLine takes the line that comes with a command.
 func (z *zygote) openLine(b *box, fd, timer int) {
 	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	l := &line{wire.NewLine(fd), stop, timer}
+	l := &line{Line: wire.NewLine(fd), stop: stop, timer: timer}
 	if err != nil || z.tellers() != nil {
 		l.close()
 		return
@@ -71,10 +83,46 @@ func (z *zygote) openLine(b *box, fd, timer int) {
 	s.line = l
 }
 
+// nextPort is for the process that is made ready next. It is another than the last one's if that is dead, or has yet to show that it is not.
+func (l *line) nextPort() *launch.Port {
+	if l == nil {
+		return nil
+	}
+	if !l.port.Usable() {
+		l.port.Close()
+		l.port, _ = launch.NewPort()
+	}
+	return l.port
+}
+
+// closePort is for who has no process made ready for a while.
+func (l *line) closePort() {
+	if l != nil {
+		l.port.Close()
+	}
+}
+
+// offer tells the host program of a process, and where to look for that if it does not know.
+func (l *line) offer(rd *launch.Ready, o *wire.Offering) error {
+	b := o.Append(nil)
+	if len(b) > wire.OfferingRoom {
+		return unix.E2BIG
+	}
+	if err := rd.Offer(b); err != nil || l.shown == l.port {
+		return err
+	}
+	err := l.Send(wire.Port, 0, nil, []int{l.port.Near()})
+	if err == nil {
+		l.shown = l.port
+	}
+	return err
+}
+
 // close is for when no command of the sandbox is left.
 func (l *line) close() {
 	if l != nil {
 		l.Close()
+		l.port.Close()
 		closeFD(l.stop)
 		closeFD(l.timer)
 		l.stop, l.timer = -1, -1
@@ -128,7 +176,7 @@ func (l *line) halt(r *launch.Reporter) {
 // arm offers the process that is ready, with its leaf, to the host program. If that is not possible it stays ready. The spare is locked.
 func (z *zygote) arm(b *box, like *command) {
 	s := &b.spare
-	if s.line == nil || s.ready == nil || s.leaf == nil || !like.req.Offer {
+	if s.line == nil || s.ready == nil || s.leaf == nil || !like.req.Offer || !s.ready.Has(s.line.port) {
 		return
 	}
 	sheet, files, ok := s.leaf.Sheet()
@@ -139,11 +187,6 @@ func (z *zygote) arm(b *box, like *command) {
 	if err != nil {
 		return
 	}
-	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0) // its own, see run
-	if err != nil {
-		return
-	}
-	defer unix.Close(null)
 	a := &armed{z: z, line: s.line, command: &command{
 		id: armedIDs | z.lastArmed.Add(1), conn: z.conn, box: b, req: like.req, leaf: s.leaf, limits: s.limits, ready: s.ready, joiner: s.joiner,
 		plan: &plan.Plan{Base: s.joiner.Base(), Exec: -1}, stop: make(chan struct{}), settled: make(chan struct{}),
@@ -162,12 +205,10 @@ func (z *zygote) arm(b *box, like *command) {
 	}
 	at := s.ready.Place()
 	pid := s.ready.PID()
-	sock := s.ready.Socket()
 	s.armed, s.ready, s.leaf = a, nil, nil
 	a.register()
 	b.named(a.leaf, pid)
-	offer := wire.Offering{Like: like.id, PID: pid, Rest: at.Rest, Data: at.Data, Room: at.Room, Sheet: string(blob)}
-	if err := a.line.Send(wire.Offer, a.id, &offer, []int{sock, null}); err != nil {
+	if err := a.line.offer(a.ready, &wire.Offering{ID: a.id, Like: like.id, PID: pid, Rest: at.Rest, Data: at.Data, Room: at.Room, Sheet: blob}); err != nil {
 		s.ready, s.leaf, s.limits = s.withdraw()
 	}
 }

@@ -130,6 +130,7 @@ func (s *spare) giveBack(over bool) (wait func()) {
 		j.Kill()
 	}
 	s.withoutLeaf()
+	s.line.closePort()
 	return func() {
 		if j != nil {
 			j.Close()
@@ -233,7 +234,11 @@ func (z *zygote) makeReady(c *command, p *plan.Plan) {
 	if c.req.Ruleset {
 		files = append(files, b.ruleset)
 	}
-	s.ready, _ = s.joiner.Prepare(&launch.Request{Cgroup: b.unified(s.leaf), Flags: c.req.Launch.Flags}, plan.Reg(c.req.Socket), files)
+	var port *launch.Port
+	if c.req.Offer {
+		port = s.line.nextPort()
+	}
+	s.ready, _ = s.joiner.Prepare(&launch.Request{Cgroup: b.unified(s.leaf), Flags: c.req.Launch.Flags}, plan.Reg(c.req.Socket), port, files)
 	z.arm(b, c)
 }
 
