@@ -16,7 +16,7 @@ import (
 // A process is cloned by the owner that was asked for, with all capabilities, and no thread stays that owner.
 func TestOwner(t *testing.T) {
 	if !Owns() {
-		t.Skip("not exercised: it takes root with all capabilities over user namespaces")
+		t.Skip("needs root, with all capabilities over user namespaces")
 	}
 	defer func() { assert.NoError(t, unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)) }()
 	const owner = 1<<30 + 7

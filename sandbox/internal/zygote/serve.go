@@ -56,12 +56,10 @@ type zygote struct {
 
 // serve runs the zygote until the host program is gone.
 func serve() {
+	settleInherited()
 	// From here on no process may look into this one's memory, which launched processes share until their exec, or have parts of.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	_ = os.WriteFile("/proc/self/comm", []byte(Name), 0)
-	if core := (unix.Rlimit{}); unix.Getrlimit(unix.RLIMIT_CORE, &core) == nil && core.Max == 0 {
-		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}) // what commands are to have, which only root can raise it to
-	}
 	unix.Umask(0)
 	_ = os.Chdir("/")
 	debug.SetGCPercent(400)
