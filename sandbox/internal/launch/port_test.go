@@ -127,11 +127,6 @@ func TestPortStale(t *testing.T) {
 	childless(t)
 }
 
-func childless(t *testing.T) {
-	t.Helper()
-	require.Eventually(t, func() bool { return len(children(t)) == 0 }, time.Minute, time.Millisecond)
-}
-
 // A process that this one launches itself, and that dies before it looks at what it is sent, leaves nothing to the next either.
 func TestPortStaleLaunch(t *testing.T) {
 	base := aheadBase(nil)
