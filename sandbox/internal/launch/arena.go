@@ -56,6 +56,8 @@ type control struct {
 
 	iov [4]uint64 // of a process made ahead, see receive
 
+	made uint32 // the first process, where it is a keeper that makes it
+
 	// Of a cloner:
 	stays uint32  // the walk does not end the process
 	bell  uint32  // 1: there is a job

@@ -49,6 +49,20 @@ func newClonerArena(p *plan.Plan) (*arena, error) {
 	return a, nil
 }
 
+// come makes the process, a copy of the seed that walks the plan in its arena, and returns when it serves; if it does not, it is gone.
+func (p *cloner) come() error {
+	c := p.arena.ctl
+	it, err := theSeed.start(c)
+	if err != nil {
+		p.arena.done()
+		return err
+	}
+	c.pid, c.pidfd = it.arena.ctl.pid, it.arena.ctl.pidfd
+	err = p.begun()
+	it.arena.done() // it has another one by now, or is gone
+	return err
+}
+
 // clonerPatience is how long a cloner's steps may take. They wait for nothing.
 const clonerPatience = 5 * time.Second
 

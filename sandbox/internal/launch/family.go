@@ -18,6 +18,7 @@ import (
 // and with it the sandbox, from ever ending.
 var family = struct {
 	cloning sync.RWMutex // held for writing while strangers are looked for: no child is unknown then
+	seeding sync.Mutex   // so is this. Who makes a seed has it, and may have cloning for reading already, which cannot be had twice while somebody waits to write
 	mu      sync.Mutex
 	own     map[int]int      // launched, not yet waited for
 	active  map[*launch]bool // launches under way
@@ -108,6 +109,8 @@ func stops(ws unix.WaitStatus) bool { return !ws.Exited() && !ws.Signaled() }
 func ReapStrangers() int {
 	family.cloning.Lock()
 	defer family.cloning.Unlock()
+	family.seeding.Lock()
+	defer family.seeding.Unlock()
 	for n := 0; ; n++ {
 		var info unix.Siginfo
 		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil)

@@ -46,17 +46,8 @@ func NewJoiner(base *plan.Plan, files ...int) (*Joiner, error) {
 	for i, fd := range files {
 		*a.reg(base.Inputs[i]) = int64(fd)
 	}
-	c := a.ctl
-	it, err := theSeed.start(c)
-	if err != nil {
-		a.done()
-		return nil, err
-	}
-	c.pid, c.pidfd = it.arena.ctl.pid, it.arena.ctl.pidfd
 	j := &Joiner{cloner: cloner{arena: a}, base: base}
-	err = j.begun()
-	it.arena.done() // it has another one by now, or is gone
-	if err != nil {
+	if err := j.come(); err != nil {
 		return nil, err
 	}
 	return j, nil

@@ -29,8 +29,8 @@ type Mode uint8
 const (
 	// Direct clones one process that walks the plan.
 	Direct Mode = iota
-	// Join clones a process that walks up to the plan's fork step, where it clones the second one and ends. Neither shares this process's memory: the first one comes from the seed, or is
-	// a copy of this process if it is to start elsewhere (Net, Mounts) or wants a Listener. That costs a copy of the page tables.
+	// Join clones a process that walks up to the plan's fork step, where it clones the second one and ends. Neither shares this process's memory: the first one comes from the seed, with
+	// a Listener from a keeper, or is a copy of this process if it is to start elsewhere (Net, Mounts). That costs a copy of the page tables.
 	Join
 	// Copy is Join for plans that need their memory to be nobody else's: a process may make a time namespace of its own only then (EUSERS, time_namespaces(7)), and an ordinary user may
 	// write the id map only of a dumpable process, which this one is not. No joiner serves them.
@@ -153,9 +153,6 @@ func (l *launch) deliver(run func() (*Process, error)) (*Process, error) {
 	l.Handle.hold(l)
 	defer l.Handle.hold(nil)
 	p, err := run()
-	if l.apart != nil {
-		l.apart.over <- err == nil
-	}
 	if err == nil {
 		p.Kept, l.kept = l.kept, -1
 	}

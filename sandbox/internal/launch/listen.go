@@ -3,15 +3,16 @@
 package launch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
 	"golang.org/x/sys/unix"
@@ -20,11 +21,14 @@ import (
 // Listen asks for the listener of the filter that a step of the plan installs with SECCOMP_FILTER_FLAG_NEW_LISTENER.
 //
 // The listener appears in the table of descriptors of the process that installs the filter. From there that process cannot send it: the filter
-// may refuse that. Nor can an ordinary user's zygote take it with pidfd_getfd(2), which needs the right to trace a process whose memory is, until
-// its exec, the zygote's own. So the launched processes share a table of descriptors with a thread of the zygote, which is under no filter: a
-// thread with a table of its own for this launch (CLONE_FILES undone by unshare(2)), which sends the listener over a socket to the rest of the
+// may refuse that. Nor can an ordinary user's zygote take it with pidfd_getfd(2), which needs the right to trace a process that is not
+// dumpable, as all are that come from it, until their exec. So the launched processes share a table of descriptors with another one, which is under no filter:
+// the keeper, a copy of the seed that has taken a table of its own for this launch, makes the first process, sends the listener over a socket to the
 // zygote, and ends. The exec gives the program a table of its own again (unshare_files in fs/exec.c), without the listener and the socket,
 // which close on exec.
+//
+// It is no thread of the zygote, since the launched process closes what it finds in the table: the Go runtime has descriptors of its own (epoll(7)), which it uses on any
+// thread, and ends the program where they are gone.
 type Listen struct {
 	// Socket is filled with the number of a socket before the walk begins. The plan must keep it, closing on exec, and keep the register current.
 	Socket plan.Reg
@@ -33,58 +37,87 @@ type Listen struct {
 	// Got is called with the listener, which it owns, as soon as there is one: an execve that the filter asks about waits
 	// for whoever has it. An error ends the launch.
 	Got func(fd int) error
-	// Hold, if set, keeps the thread that cloned the process until it is closed. A process with a parent-death signal needs that: it is that
-	// thread's death that sends it (prctl(2), PR_SET_PDEATHSIG).
-	Hold <-chan struct{}
 }
 
-// apart is the thread with a descriptor table of its own.
+// apart is what a launch with a listener has beside others.
 type apart struct {
-	ours int           // our end of the socket
-	quit atomic.Bool   // the launch is over, whatever became of it
-	sent chan error    // nil: the listener is in the socket
-	done chan struct{} // closed when whoever waited for sent is through
-	over chan bool     // whether the launch has succeeded, once it is over
-	got  bool
-	err  error
+	keeper *cloner
+	ours   int           // our end of the socket
+	quit   atomic.Bool   // the launch is over, whatever became of it
+	done   chan struct{} // closed when the keeper is gone
+	got    bool
+	err    error
 }
 
 // listenPoll is how long an execve that the filter asks about may wait before anybody notices.
 const listenPoll = 200 * time.Microsecond
 
-// cloneApart makes the first process from a thread with its own table of descriptors.
+// cloneApart has a keeper make the first process.
 func (l *launch) cloneApart() int {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -int(errnoOf(err))
 	}
 	*l.reg(l.Listen.Socket) = int64(pair[1])
-	a := &apart{ours: pair[0], sent: make(chan error, 1), done: make(chan struct{}), over: make(chan bool, 1)}
-	l.apart = a
-	pid := make(chan int)
-	onThread(func() {
-		if err := unix.Unshare(unix.CLONE_FILES); err != nil {
-			pid <- -int(errnoOf(err))
-			a.sent <- err
-			return
-		}
-		n := cloneWalk(l.ctl)
-		pid <- n
-		if n < 0 {
-			a.sent <- syscall.Errno(-n)
-			return
-		}
-		a.sent <- l.handOver(a)
-		if l.Listen.Hold != nil && <-a.over {
-			// The program has a table of its own by now; this one would keep its pipes open.
-			_ = unix.CloseRange(0, math.MaxUint32, 0)
-			<-l.Listen.Hold
-		}
-	})
-	n := <-pid
-	_ = unix.Close(pair[1])
-	go l.takeOver(a)
-	return n
+	keeper, err := newKeeper()
+	_ = unix.Close(pair[1]) // the keeper has it
+	pid := 0
+	if err == nil {
+		pid, err = l.madeBy(keeper)
+	}
+	if err != nil {
+		_ = unix.Close(pair[0])
+		return -int(errnoOf(err))
+	}
+	l.apart = &apart{keeper: keeper, ours: pair[0], done: make(chan struct{})}
+	go l.takeOver(l.apart)
+	return pid
+}
+
+// newKeeper makes a process that has a copy of this one's table of descriptors.
+func newKeeper() (*cloner, error) {
+	b := plan.NewBuilder()
+	b.Stage("listener")
+	b.Call(unix.SYS_UNSHARE, "unshare", "descriptors", plan.Int(unix.CLONE_FILES))
+	a, err := newClonerArena(stay(b.Plan(), KeeperName, os.Getpid()))
+	if err != nil {
+		return nil, err
+	}
+	k := &cloner{arena: a}
+	if err := k.come(); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// KeeperName is what ps(1) calls a keeper.
+const KeeperName = "belljar-keeper"
+
+// madeBy has the keeper make the first process, which shares its table. If there is none, the keeper is gone.
+func (l *launch) madeBy(k *cloner) (pid int, err error) {
+	c := l.ctl
+	c.clone = cloneArgs{
+		flags:     unix.CLONE_FILES | unix.CLONE_CLEAR_SIGHAND | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID,
+		parentTID: uint64(uintptr(unsafe.Pointer(&c.made))),
+	}
+	k.ring(c, &c.clone, 0)
+	idle := k.awaitIdle(clonerPatience)
+	if !idle {
+		k.end()
+	}
+	pid = int(atomic.LoadUint32(&c.made))
+	switch errno := atomic.LoadInt64(&c.errno); {
+	case pid != 0 && idle:
+		return pid, nil
+	case pid != 0:
+		_ = unix.Kill(pid, unix.SIGKILL)
+		reap(pid)
+		return 0, unix.EINTR
+	case idle:
+		k.end()
+		return 0, cmp.Or(syscall.Errno(errno), unix.EAGAIN)
+	}
+	return 0, unix.EINTR
 }
 
 // mourning is what a plan does about its process's parent-death signal.
@@ -147,8 +180,37 @@ func onThread(f func()) {
 // errNoListener: the walk ended before the filter was installed.
 var errNoListener = fmt.Errorf("no filter installed: %w", unix.ENOENT)
 
-// handOver waits for the listener and sends it. It runs on the thread apart, whose descriptors are those of the new process.
-func (l *launch) handOver(a *apart) error {
+// takeOver has the keeper send the listener, and hands it to the caller.
+func (l *launch) takeOver(a *apart) {
+	defer close(a.done)
+	defer unix.Close(a.ours)
+	defer a.keeper.end()
+	fd := l.awaitListener(a)
+	if fd < 0 {
+		a.err = errNoListener
+		return
+	}
+	b := plan.NewBuilder()
+	b.Stage("listener")
+	sock := int(atomic.LoadInt64(l.reg(l.Listen.Socket)))
+	b.Call(unix.SYS_SENDMSG, "sendmsg", "listener", plan.Int(sock), b.Rights(fd), plan.Int(unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)).Wanting(1)
+	job, err := newArenaIn(b.Plan(), grabLittle)
+	if err != nil {
+		a.err = err
+		return
+	}
+	a.keeper.become(job.ctl)
+	fd, err = a.receive()
+	if err == nil {
+		err = l.Listen.Got(fd)
+	}
+	a.got, a.err = err == nil, err
+	a.keeper.await() // it ends by itself
+	job.done()
+}
+
+// awaitListener returns the number of the listener in the keeper's table; -1: there is none.
+func (l *launch) awaitListener(a *apart) int {
 	for atomic.LoadInt64(l.reg(l.Listen.Listener)) < 0 {
 		if atomic.LoadUint32(&l.ctl.done) == 0 || a.quit.Load() {
 			break
@@ -157,26 +219,19 @@ func (l *launch) handOver(a *apart) error {
 	}
 	// The kernel wakes one waiter; the other may be awaitExec.
 	futexWake(&l.ctl.done)
-	fd := int(atomic.LoadInt64(l.reg(l.Listen.Listener)))
-	if fd < 0 {
-		return errNoListener
-	}
-	sock := int(atomic.LoadInt64(l.reg(l.Listen.Socket)))
-	return os.NewSyscallError("sendmsg", unix.Sendmsg(sock, []byte{0}, unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT))
+	return int(max(atomic.LoadInt64(l.reg(l.Listen.Listener)), -1))
 }
 
-// takeOver receives the listener and hands it to the caller.
-func (l *launch) takeOver(a *apart) {
-	defer close(a.done)
-	defer unix.Close(a.ours)
-	if a.err = <-a.sent; a.err != nil {
-		return
+// receive takes what the keeper sends, unless it ends without.
+func (a *apart) receive() (int, error) {
+	for {
+		over := a.keeper.gone()
+		fd, err := receiveFD(a.ours)
+		if over || !errors.Is(err, unix.EAGAIN) {
+			return fd, err
+		}
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(a.ours), Events: unix.POLLIN}, {Fd: int32(a.keeper.pidfd), Events: unix.POLLIN}}, -1)
 	}
-	fd, err := receiveFD(a.ours)
-	if err == nil {
-		err = l.Listen.Got(fd)
-	}
-	a.got, a.err = err == nil, err
 }
 
 // receiveFD takes a descriptor that has been sent.
@@ -197,7 +252,7 @@ func receiveFD(sock int) (int, error) {
 	return fds[0], nil
 }
 
-// joinApart waits for the thread apart, which uses the arena, and tells what went wrong with the listener of a program that has been executed.
+// joinApart waits for who uses the arena beside the process, and tells what went wrong with the listener of a program that has been executed.
 func (l *launch) joinApart() error {
 	if l.apart == nil {
 		return nil

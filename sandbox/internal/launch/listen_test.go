@@ -4,11 +4,16 @@ package launch
 
 import (
 	"encoding/binary"
+	"os"
 	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
 
+	"github.com/belljar-go/belljar/sandbox/internal/leaktest"
 	"github.com/belljar-go/belljar/sandbox/internal/plan"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -124,7 +129,7 @@ func TestListenFailures(t *testing.T) {
 	})
 }
 
-// A program that is to die with its parent's thread lives on after a launch, and its pipes are its own.
+// A program that is to die with its parent's thread lives on after a launch.
 func TestListenHolds(t *testing.T) {
 	for range 5 {
 		p, l := listening(Join, asking(unix.SYS_UNAME), "/bin/sleep", "0.2")
@@ -132,12 +137,68 @@ func TestListenHolds(t *testing.T) {
 		last := len(p.Child) - 1
 		p.Child = append(p.Child[:last:last], death, p.Child[last])
 		p.Exec = last + 1
-		hold := make(chan struct{})
-		l.Hold, l.Got = hold, unix.Close
+		l.Got = unix.Close
 		proc, err := Launch(&Request{Plan: p, Mode: Join, Cgroup: -1, Listen: l})
 		require.NoError(t, err)
 		runtime.GC()
 		assert.False(t, wait(t, proc).Signaled())
-		close(hold)
 	}
+}
+
+// The process of a launch closes what it finds in the table of descriptors that it shares. So no thread of this process has that table: the Go runtime has descriptors of its own there (epoll(7)), uses
+// them on any thread, when it begins or ends a collection of garbage for instance, and ends the program where they are gone. Nor is any of this process's memory shared.
+func TestListenApart(t *testing.T) {
+	b := builder(Join)
+	sock, listener := b.Reg("socket"), b.Reg("listener")
+	b.Call(unix.SYS_FCNTL, "fcntl", "socket", plan.R(sock), plan.Int(unix.F_DUPFD_CLOEXEC), plan.Int(0)).To(sock)
+	hangForever(b)
+	execTrue(b, "/bin/true")
+	var h Handle
+	over := make(chan error, 1)
+	go func() {
+		p, err := Launch(&Request{
+			Plan: b.Plan(), Mode: Join, Cgroup: -1, Handle: &h, Listen: &Listen{Socket: sock, Listener: listener, Got: unix.Close},
+		})
+		if err == nil {
+			wait(t, p)
+		}
+		over <- err
+	}()
+	pid := hanging(t, &h)
+	assert.False(t, sharesMemory(t, pid))
+	assert.False(t, same(t, kcmpFiles, os.Getpid(), pid), "the control")
+	tasks, err := os.ReadDir("/proc/self/task")
+	require.NoError(t, err)
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		require.NoError(t, err)
+		is, err := compare(kcmpFiles, os.Getpid(), tid)
+		assert.True(t, is || err == unix.ESRCH, err) // threads come and go
+	}
+	h.Kill()
+	<-over
+	childless(t)
+}
+
+// Nobody who listens is left with descriptors of others, and no launch is disturbed by what goes on beside it.
+func TestListenBeside(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	before := leaktest.Count(leaktest.Files("self"))
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 20 {
+				p, l := listening(Join, asking(unix.SYS_UNAME), "/bin/true")
+				l.Got = unix.Close
+				proc, err := Launch(&Request{Plan: p, Mode: Join, Cgroup: -1, Listen: l})
+				if !assert.NoError(t, err) {
+					return
+				}
+				wait(t, proc)
+			}
+		})
+	}
+	wg.Wait()
+	childless(t)
+	assert.LessOrEqual(t, leaktest.Count(leaktest.Files("self")), before+2, "the seed and its copy")
 }

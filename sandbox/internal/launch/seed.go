@@ -182,12 +182,12 @@ func newSeed() (*cloner, error) {
 	// It is made by a process that shares memory, of which the kernel forgets where the C library has it keep the number of its CPU (rseq(2)): that is memory it gives back.
 	c.clone = cloneArgs{flags: unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_CLEAR_SIGHAND, exitSignal: uint64(unix.SIGCHLD)}
 	c.inner = clonerArgs(c)
-	family.cloning.RLock()
+	family.seeding.Lock()
 	first := onMother(func() int { return cloneWalk(c) })
 	if first > 0 {
 		reap(first)
 	}
-	family.cloning.RUnlock()
+	family.seeding.Unlock()
 	if first < 0 {
 		a.done()
 		return nil, fmt.Errorf("clone3: %w", errnoFrom(first))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,16 +16,50 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sharesMemory tells whether a process has this one's memory, by kcmp(2).
-func sharesMemory(t *testing.T, pid int) bool {
+// What two processes, or threads, may have in common (enum kcmp_type in <linux/kcmp.h>).
+const (
+	kcmpVM    = 1
+	kcmpFiles = 2
+)
+
+// same tells by kcmp(2) whether two have the same of a kind.
+func same(t *testing.T, kind, a, b int) bool {
 	t.Helper()
-	const kcmpVM = 1
-	res, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(os.Getpid()), uintptr(pid), kcmpVM, 0, 0, 0)
-	if errno == unix.ENOSYS {
+	is, err := compare(kind, a, b)
+	if err == unix.ENOSYS {
 		t.Skip("no kcmp(2) in this kernel")
 	}
-	require.Zero(t, errno)
-	return res == 0
+	require.NoError(t, err)
+	return is
+}
+
+func compare(kind, a, b int) (same bool, err error) {
+	res, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), uintptr(kind), 0, 0, 0)
+	if errno != 0 {
+		return false, errno
+	}
+	return res == 0, nil
+}
+
+// sharesMemory tells whether a process has this one's memory.
+func sharesMemory(t *testing.T, pid int) bool {
+	t.Helper()
+	return same(t, kcmpVM, os.Getpid(), pid)
+}
+
+// hanging returns the process of a launch whose last step but the exec never ends, when it has come to that.
+func hanging(t *testing.T, h *Handle) (pid int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		pid = 0
+		if l := h.launch; l != nil && l.ctl.progress == l.ctl.nsteps-2 {
+			pid = int(l.ctl.pid)
+		}
+		return pid != 0
+	}, patience, time.Millisecond)
+	return pid
 }
 
 // seedNumber is the PID of the seed, which is made if there is none.
@@ -64,16 +99,7 @@ func TestJoinsShareNoMemory(t *testing.T) {
 				p, _ := Launch(&c.Request)
 				over <- p
 			}()
-			var pid int
-			require.Eventually(t, func() bool {
-				h.mu.Lock()
-				defer h.mu.Unlock()
-				pid = 0
-				if l := h.launch; l != nil && l.ctl.progress == l.ctl.nsteps-2 { // it hangs
-					pid = int(l.ctl.pid)
-				}
-				return pid != 0
-			}, patience, time.Millisecond)
+			pid := hanging(t, &h)
 			assert.Equal(t, c.shares, sharesMemory(t, pid))
 			if !c.shares && c.Mode == Join {
 				kb, err := strconv.Atoi(strings.TrimSuffix(procLine(t, pid, "status", "VmRSS:"), " kB"))
@@ -131,6 +157,45 @@ func TestSeedKilled(t *testing.T) {
 		require.NoError(t, unix.Close(pidfd))
 	}
 	assert.Empty(t, children(t))
+}
+
+// Nor does a launch that has to make another seed wait for who looks for strangers, who waits for the launch.
+func TestSeedKilledBesideReaping(t *testing.T) {
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				ReapStrangers()
+			}
+		}
+	})
+	base := joinBase(1)
+	for range 50 {
+		theSeed.mu.Lock()
+		require.NoError(t, theSeed.live())
+		theSeed.p.kill()
+		for !endsIn(theSeed.p.pidfd, 100) {
+		}
+		if theSeed.next != nil && theSeed.next.begun() == nil { // so that the next launch makes a seed itself
+			theSeed.next.end()
+		}
+		theSeed.next = nil
+		theSeed.mu.Unlock()
+		p, err := Launch(&Request{Plan: after(base, func(*plan.Builder) {}), Mode: Join, Cgroup: -1})
+		require.NoError(t, err)
+		var ws unix.WaitStatus
+		_, err = Wait(p.PID, &ws, 0, nil)
+		require.NoError(t, err)
+		require.NoError(t, unix.Close(p.PIDFD))
+		assert.Equal(t, 0, ws.ExitStatus())
+	}
+	close(stop)
+	wg.Wait()
+	childless(t)
 }
 
 // A process whose first process is killed before its exec ends, and so does the launch.

@@ -23,9 +23,6 @@ func (c *command) listen() *launch.Listen {
 		return nil
 	}
 	l := &launch.Listen{Socket: plan.Reg(regs.Socket), Listener: plan.Reg(regs.Listener)}
-	if !c.box.ownPIDs {
-		l.Hold = c.settled // its program has a parent-death signal
-	}
 	l.Got = func(fd int) error {
 		defer unix.Close(fd)
 		return c.conn.Send(wire.Listening, c.id, nil, nil, []int{fd})
@@ -56,8 +53,8 @@ func (z *zygote) memory(m *wire.Message) (*wire.Answer, []int, error) {
 	return nil, []int{fd}, nil
 }
 
-// copyAt gives a file that has the bytes at an address. Until its exec a new process has this one's memory, which an ordinary user may not
-// open, be it by the process itself; what its execve points to is in the part that the launch was given.
+// copyAt gives a file that has the bytes at an address. Until its exec a new process is not dumpable, so that its memory an ordinary user may not
+// open; what its execve points to is in the part that the launch was given.
 func copyAt(at uint64, mem []byte) (int, error) {
 	fd, err := unix.MemfdCreate("belljar-launch", unix.MFD_CLOEXEC)
 	if err != nil {
