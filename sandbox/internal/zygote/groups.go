@@ -40,8 +40,12 @@ type groupPlace struct {
 	seen    time.Time
 }
 
-// sweepAgain is when a young process sweeps once more. What the one before it had ready for commands shares that one's descriptors, and so keeps its lock for the moment that it takes to die.
-const sweepAgain = time.Second
+// sweepAgain is when a young process sweeps once more, and sweepLast on a host so busy that it takes longer. What the one before it had ready for commands shares that one's descriptors, and so keeps its lock for the moment
+// that it takes to die.
+const (
+	sweepAgain = time.Second
+	sweepLast  = 15 * time.Second
+)
 
 // ceilingAge is how old what is known of the limits above may be. It is only for a note, and costs as much as a part of the set-up.
 const ceilingAge = 5 * time.Second
@@ -86,7 +90,9 @@ func (g *groups) enter(named string, need cgroup.Controllers) (*cgroup.Owner, er
 		}
 		_, _ = cgroup.SweepBase(left)
 		if time.Since(g.begun) < sweepAgain {
-			time.AfterFunc(sweepAgain, func() { _, _ = cgroup.SweepBase(left) })
+			for _, later := range []time.Duration{sweepAgain, sweepLast} {
+				time.AfterFunc(later, func() { _, _ = cgroup.SweepBase(left) })
+			}
 		}
 		owner, err := cgroup.NewOwner(base, os.Getpid(), cgroup.Options{Number: g.number})
 		if err != nil {
