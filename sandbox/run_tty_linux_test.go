@@ -33,7 +33,7 @@ func (s *screen) String() string {
 
 func (s *screen) shows(t *testing.T, text string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(s.String(), text); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); !strings.Contains(s.String(), text); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never shown: %q; shown: %q", text, s.String())
 		}
