@@ -642,9 +642,9 @@ func TestFaultHelper(t *testing.T) {
 func TestFaultZygote(t *testing.T) {
 	stopZygote()
 	host := leaktest.Files("self")
-	n := len(compileZygote().Child)
+	n := len(compileZygote(precedence{}).Child)
 	for i := 0; i < n; i += stride() {
-		s, _ := compileZygote().Step(i)
+		s, _ := compileZygote(precedence{}).Step(i)
 		var err error
 		failing(t, 0, i, injected, func() { _, err = New() })
 		requireStep(t, err, s, injected)

@@ -335,7 +335,7 @@ func TestGoldenFiles(t *testing.T) {
 		golden(t, "create-"+name, compileOpen(s, ids, "/box/in", 0o101, 0o644).String())
 		golden(t, "terminal-"+name, compileTerminal(s, ids, WindowSize{Rows: 24, Cols: 80}).String())
 	}
-	golden(t, "zygote", compileZygote().String())
+	golden(t, "zygote", compileZygote(precedence{}).String())
 }
 
 var address = regexp.MustCompile(`0x[0-9a-f]{4,}`)

@@ -171,7 +171,7 @@ func startZygote() (_ *zygoteClient, err error) {
 		_ = stderr.Close()
 		return nil, fail("socket", "", err)
 	}
-	p := compileZygote()
+	p := compileZygote(ownPrecedence())
 	if f := tamper.Load(); f != nil {
 		(*f)(&request{plan: p})
 	}
@@ -218,7 +218,7 @@ func (c *zygoteClient) greet(exe *ownImage) error {
 
 // compileZygote is the plan that turns a clone of this process into the zygote: nothing but the descriptors given, default signals, a
 // session of its own so that a terminal's signals do not reach it.
-func compileZygote() *plan.Plan {
+func compileZygote(first precedence) *plan.Plan {
 	a := newAssembler()
 	a.Stage("zygote")
 	var files []plan.Reg
@@ -236,6 +236,7 @@ func compileZygote() *plan.Plan {
 	a.Call(unix.SYS_SETSID, "setsid", "process")
 	a.Call(unix.SYS_CHDIR, "chdir", "/", a.Str("/"))
 	a.Call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", "process", plan.Flag(unix.SIG_SETMASK, "SIG_SETMASK"), a.Words("[]", 0), plan.Null, plan.Int(8))
+	first.unlikeJobs(a)
 	// A thread of this program that waits in the kernel for what does not come keeps its descriptors open when it is killed, so the zygote does not see the end of the socket.
 	a.prctl(unix.PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG", plan.Flag(uint64(zygote.ParentDied), "SIGHUP"))
 	a.Exec()
