@@ -209,6 +209,7 @@ func TestJoinedAlike(t *testing.T) {
 
 			// Whoever ends it from outside changes nothing either.
 			require.NoError(t, unix.Kill(j.PID, unix.SIGKILL))
+			eventually(t, "it is gone", func() bool { return isGone(j.PID) })
 			assert.Equal(t, first, look())
 			assert.Equal(t, first, look())
 			if pid := readied(t, sb); pid != 0 {

@@ -3,11 +3,15 @@
 package launch
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -535,7 +539,7 @@ func (l *launch) timeout() error {
 }
 
 // orphaned tells whether there is nobody left to be told of: the first process has been killed, by the administrator or together with the second one where a job's memory ran out. It
-// sleeps until the exec otherwise, which the kernel tells of as long as it lives. A second process that lives is ended.
+// sleeps until the exec otherwise, which the kernel tells of as long as it lives. A second process that lives is ended, unless its program runs.
 func (l *launch) orphaned() bool {
 	alone := l.firstGone() || l.joiner != nil && l.joiner.gone()
 	if !alone || atomic.LoadUint32(&l.ctl.done) == 0 {
@@ -549,7 +553,7 @@ func (l *launch) orphaned() bool {
 		default:
 			l.ctl.errno = int64(unix.EINTR)
 		}
-	} else {
+	} else if !executed(int(atomic.LoadUint32(&l.ctl.pid))) {
 		l.signal()
 		if !ended(l.descriptor()) {
 			return false
@@ -557,6 +561,21 @@ func (l *launch) orphaned() bool {
 	}
 	atomic.StoreUint32(&l.ctl.done, 0)
 	return true
+}
+
+// executed tells whether a child, which has not been waited for, has called execve: the kernel takes this flag away when the old memory has been left (PF_FORKNOEXEC, begin_new_exec in fs/exec.c).
+func executed(pid int) bool {
+	const forkNoExec = 0x40
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 64) // the ninth of proc_pid_stat(5)
+	return err == nil && flags&forkNoExec == 0
 }
 
 // firstGone tells whether the first process has ended, without reaping it.

@@ -106,12 +106,23 @@ func TestJoinsShareNoMemory(t *testing.T) {
 				require.NoError(t, err)
 				assert.Less(t, kb, 1024, "nothing that a job's limit would notice")
 			}
+			assert.False(t, executed(pid))
 			h.Kill()
 			if p := <-over; p != nil {
 				assert.Equal(t, unix.SIGKILL, wait(t, p).Signal())
 			}
 		})
 	}
+}
+
+// A process whose program runs is known as one also where nobody has been told.
+func TestExecuted(t *testing.T) {
+	p, err := Launch(&Request{Plan: sleeper(joinBase(1)), Mode: Join, Cgroup: -1})
+	require.NoError(t, err)
+	assert.True(t, executed(p.PID))
+	require.NoError(t, unix.Kill(p.PID, unix.SIGKILL))
+	assert.Equal(t, unix.SIGKILL, wait(t, p).Signal())
+	assert.False(t, executed(p.PID), "nor is one that is gone")
 }
 
 // The seed has the walk, the arenas, and what the kernel maps into everybody.
