@@ -119,7 +119,7 @@ func TestJoinsShareNoMemory(t *testing.T) {
 func TestExecuted(t *testing.T) {
 	p, err := Launch(&Request{Plan: sleeper(joinBase(1)), Mode: Join, Cgroup: -1})
 	require.NoError(t, err)
-	assert.True(t, executed(p.PID))
+	require.Eventually(t, func() bool { return executed(p.PID) }, patience, time.Millisecond, "what the launch is told of comes a moment before")
 	require.NoError(t, unix.Kill(p.PID, unix.SIGKILL))
 	assert.Equal(t, unix.SIGKILL, wait(t, p).Signal())
 	assert.False(t, executed(p.PID), "nor is one that is gone")
