@@ -96,9 +96,7 @@ func (rd *Ready) Over() (received, failed bool) {
 
 // Abandon ends an armed process to which nothing has been sent and nothing will be, as whoever may says, and returns when it is gone.
 func (rd *Ready) Abandon() {
-	if fd := rd.l.descriptor(); fd >= 0 {
-		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-	}
+	rd.l.signal()
 	rd.release()
 	rd.bury(true)
 }

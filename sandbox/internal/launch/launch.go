@@ -222,7 +222,7 @@ func (h *Handle) wasKilled() bool {
 
 // signal kills the new process if it exists. Its descriptor stays open as long as the launch goes on.
 func (l *launch) signal() {
-	if fd := int(int32(atomic.LoadUint32(&l.ctl.pidfd))); fd >= 0 && atomic.LoadUint32(&l.ctl.pid) != 0 {
+	if fd := l.descriptor(); fd >= 0 {
 		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
 }

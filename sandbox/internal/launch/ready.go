@@ -173,9 +173,7 @@ func (rd *Ready) Discard() {
 		l.joiner.kill()
 		l.joiner.await()
 	}
-	if fd := l.descriptor(); fd >= 0 {
-		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-	}
+	l.signal()
 	rd.bury(true)
 }
 
